@@ -1,0 +1,8 @@
+//! Decides which client may use which builder's slots, and for how long.
+//!
+//! Performs no I/O and reads no clock: time arrives with every call and effects leave as [`Output`] values, so a whole farm
+//! can be simulated in one thread. Never sees units, only how many slots a client wants for a class.
+
+mod event;
+
+pub use event::{Input, Output, Settings};

@@ -1,0 +1,284 @@
+//! The links of a farm: client ↔ scheduler, builder ↔ scheduler, client ↔ builder. The only schema of what crosses hosts.
+//!
+//! Evolution: fields are named on the wire. A new field gets `#[serde(default)]`; a new variant is sent only to a peer whose
+//! minor version knows it. Nothing is renamed or reused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::digest::Digest;
+use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
+use crate::model::job::{Compilation, JobSpec};
+use crate::model::moment::Moment;
+use crate::model::toolchain::ToolchainId;
+
+/// Peers of another major version refuse each other.
+pub const FARM_MAJOR: u16 = 1;
+/// Peers at most one minor version apart work together.
+pub const FARM_MINOR: u16 = 0;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Version {
+    pub major: u16,
+    pub minor: u16,
+}
+
+/// First frame from a client or builder to a scheduler, and proof that it knows the shared secret.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: Version,
+    /// Host name, for people.
+    pub name: String,
+    /// `handshake::proof` over this connection's TLS exporter.
+    pub proof: Digest,
+    pub role: Role,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Role {
+    Client,
+    Builder(BuilderOffer),
+}
+
+/// What a builder brings.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BuilderOffer {
+    pub slots: u32,
+    /// `host:port`, best first. An empty host means: the address this connection comes from.
+    pub addresses: Vec<String>,
+    /// As `uname -m` has it.
+    pub architecture: String,
+    /// Leases of an earlier scheduler whose jobs still run.
+    pub outstanding: Vec<LeaseId>,
+}
+
+/// First frame from a scheduler.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Greeting {
+    Welcome(Welcome),
+    Refused { why: Refusal, message: String },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Welcome {
+    pub version: Version,
+    pub scheduler: Instance,
+    /// The scheduler's proof, over the same exporter.
+    pub proof: Digest,
+    /// For builders only: what leases for it are authenticated with, until the scheduler ends.
+    pub lease_key: Option<Digest>,
+    pub now: Moment,
+    /// For builders only.
+    pub epoch: u64,
+}
+
+/// Why a peer was turned away. The numbers are an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Another major version, or minor versions too far apart.
+    Version,
+    /// The proof does not verify: another secret, or somebody in between.
+    Secret,
+    /// No room for another peer.
+    Full,
+    /// The offer makes no sense.
+    Offer,
+    /// The lease is not valid here (expired, revoked, other client, other builder, wrong code).
+    Lease,
+    /// All slots are taken, or this lease already has a job.
+    Busy,
+    /// The builder takes no new jobs.
+    Draining,
+    /// The request breaks a limit or the protocol; the message says which.
+    Request,
+}
+
+/// Units a client would compile remotely if it could: what the scheduler places.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Class {
+    pub toolchain: ToolchainId,
+    /// As `uname -m` has it.
+    pub architecture: String,
+}
+
+/// The right to run one job at a time on each of `slots` slots of a builder.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    pub id: LeaseId,
+    pub builder: BuilderId,
+    /// For people.
+    pub builder_name: String,
+    /// `host:port`, best first.
+    pub addresses: Vec<String>,
+    pub slots: u32,
+    /// By the scheduler's clock.
+    pub expires: Moment,
+    pub epoch: u64,
+    /// [`Lease::code`] under the builder's lease key.
+    pub mac: Digest,
+}
+
+impl Lease {
+    /// The code that makes a lease good at its builder for one client.
+    pub fn code(&self, key: &Digest, client: ClientId) -> Digest {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend_from_slice(&self.id.instance.0.to_le_bytes());
+        bytes.extend_from_slice(&self.id.number.to_le_bytes());
+        bytes.extend_from_slice(self.builder.0.as_bytes());
+        bytes.extend_from_slice(client.0.as_bytes());
+        bytes.extend_from_slice(&self.slots.to_le_bytes());
+        bytes.extend_from_slice(&(self.expires.since_start().as_nanos() as u64).to_le_bytes());
+        bytes.extend_from_slice(&self.epoch.to_le_bytes());
+        Digest::keyed(key.as_bytes(), &bytes)
+    }
+}
+
+/// Client → scheduler, after [`Hello`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ClientToScheduler {
+    /// Slots wanted for a class from now on, those already leased included; zero ends the demand.
+    Demand { class: Class, slots: u32 },
+    Return { lease: LeaseId },
+    /// The builder broke a job or cannot be reached.
+    Complain { builder: BuilderId, lease: LeaseId, detail: String },
+    /// Nothing new, still here.
+    Heartbeat,
+    /// Asks for a [`FarmStatus`].
+    Status,
+}
+
+/// Scheduler → client, after [`Greeting`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SchedulerToClient {
+    /// A new lease, or the renewal of one with the same id.
+    Granted { lease: Lease },
+    /// At once: the builder is gone or drained.
+    Revoked { lease: LeaseId },
+    /// Others wait: give it back when its job is done.
+    Recalled { lease: LeaseId },
+    Status(FarmStatus),
+    Heartbeat,
+    /// There is no builder that could ever take this class now (`true`), or there is one again (`false`).
+    Hopeless { class: Class, hopeless: bool },
+}
+
+/// The whole farm, for people.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FarmStatus {
+    pub builders: Vec<BuilderStatus>,
+    pub clients: u32,
+    /// Slots asked for and not granted.
+    pub queued: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BuilderStatus {
+    pub builder: BuilderId,
+    pub name: String,
+    pub addresses: Vec<String>,
+    pub architecture: String,
+    pub slots: u32,
+    pub leased: u32,
+    /// `ready`, `draining`, `quarantined`, `recovering`.
+    pub state: String,
+    pub finished: u64,
+    pub failed: u64,
+}
+
+/// Builder → scheduler, after [`Hello`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum BuilderToScheduler {
+    Heartbeat { outstanding: Vec<LeaseId>, finished: u64, failed: u64 },
+    /// No new jobs from now on; leases end when their jobs do.
+    Draining { draining: bool },
+}
+
+/// Scheduler → builder, after [`Greeting`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SchedulerToBuilder {
+    /// Answers each heartbeat; leases of earlier epochs are void.
+    Clock { now: Moment, epoch: u64 },
+}
+
+/// First frame of `POST /v1/job`; blobs follow (see [`BlobStart`]).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobRequest {
+    pub version: Version,
+    pub lease: Lease,
+    pub spec: JobSpec,
+    /// How many blobs follow.
+    pub blobs: u32,
+}
+
+/// First frame of the answer to a job.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum JobReply {
+    /// The compiler ran. The blobs of its outputs follow, in the order of `outputs`, each once.
+    Finished { compilation: Compilation },
+    /// Nothing ran: the builder lacks these. Ask again and send them.
+    NeedBlobs { digests: Vec<Digest> },
+    /// Nothing ran: the builder lacks the toolchain. Claim and upload it, then ask again.
+    NeedToolchain,
+    /// Nothing ran, and asking again will not help while things are as they are.
+    Refused { why: Refusal, message: String },
+    /// The compiler could not be run or did not end properly.
+    Fault { fault: JobFault, message: String },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum JobFault {
+    /// Wall clock limit.
+    Timeout,
+    /// Output limit.
+    Output,
+    /// A blob did not match its digest.
+    Corrupt,
+    /// The sandbox would not start.
+    Sandbox,
+    /// Disk full, descriptors exhausted and the like.
+    Resources,
+    /// Neither an exit status nor a signal came back.
+    NoEnding,
+}
+
+/// Announces one blob; frames of raw bytes follow until `wire_bytes` are complete.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlobStart {
+    pub digest: Digest,
+    /// Uncompressed.
+    pub size: u64,
+    /// As sent.
+    pub wire_bytes: u64,
+    pub encoding: Encoding,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Encoding {
+    Plain,
+    Zstd,
+}
+
+/// `POST /v1/toolchain/claim`: who uploads? Answered at once, or when another client's upload has ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ToolchainClaim {
+    pub version: Version,
+    pub lease: Lease,
+    pub toolchain: ToolchainId,
+}
+
+/// First frame of `POST /v1/toolchain/upload`; frames of raw bytes follow until the body ends: the zstd-compressed tar.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ToolchainUpload {
+    pub version: Version,
+    pub lease: Lease,
+    pub toolchain: ToolchainId,
+}
+
+/// The only frame of the answer to either.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToolchainReply {
+    Ready,
+    /// Yours to upload, until the connection ends.
+    Upload,
+    Refused { why: Refusal, message: String },
+}
+

@@ -1,0 +1,102 @@
+//! Every bound in the system, each with its reason. Reaching one is a refusal with a name.
+
+use std::time::Duration;
+
+// Paths and manifests.
+
+/// The kernel's PATH_MAX without the terminating NUL.
+pub const PATH_BYTES_MAX: usize = 4095;
+/// The kernel's NAME_MAX.
+pub const PATH_COMPONENT_BYTES_MAX: usize = 255;
+/// A Chromium unit reads about 8,000 files; tombstones and directories double that.
+pub const MANIFEST_ENTRIES_MAX: usize = 65_536;
+/// One input file. Larger than any generated source or embedded blob seen in practice.
+pub const INPUT_BYTES_MAX: u64 = 256 << 20;
+/// Sum of a job's inputs: a precompiled header or two and a large unit fit, a runaway `#embed` does not.
+pub const INPUTS_BYTES_MAX: u64 = 1 << 30;
+/// A toolchain: clang with its LLVM libraries takes 150 MB, a vendor's cross compiler with several back ends 2 GB.
+pub const TOOLCHAIN_BYTES_MAX: u64 = 4 << 30;
+/// Files of a toolchain: a compiler needs hundreds, an archive of a whole sysroot tens of thousands.
+pub const TOOLCHAIN_ENTRIES_MAX: usize = 200_000;
+
+// Commands.
+
+/// The kernel's own limit on one argument list at the usual 8 MB stack (a quarter of it).
+pub const ARGUMENT_BYTES_MAX: usize = 2 << 20;
+/// Response files inside response files; gcc itself stops at 2,000 expansions, nobody nests deeper than a few.
+pub const RESPONSE_FILE_DEPTH_MAX: usize = 16;
+
+// Wire.
+
+/// One frame of control data (a manifest is the largest: 65,536 entries of about 150 bytes). Blobs are cut into frames below.
+pub const FRAME_BYTES_MAX: usize = 32 << 20;
+/// Payload of one blob frame: large enough to amortise its header, small enough to interleave.
+pub const BLOB_CHUNK_BYTES: usize = 256 << 10;
+/// HTTP/2 streams a peer may open at once: every slot of a big client plus control streams. hyper's default is 200.
+pub const STREAMS_MAX: u32 = 4096;
+/// Connections a daemon holds at once; a farm of a few hundred machines stays below it.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// A peer that has connected must have proved itself by then.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Pings on idle and busy connections alike.
+pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(1);
+/// A peer that does not answer a ping within this is dead. With the interval: noticed within 3 s.
+pub const KEEPALIVE_MAX: Duration = Duration::from_secs(2);
+/// A connection that does not come up within this counts as down.
+pub const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+// Wrapper and client daemon.
+
+/// The daemon sends a sign of life at least this often while a request waits.
+pub const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
+/// A daemon silent for this long is hung: the wrapper compiles locally.
+pub const DAEMON_SILENCE_MAX: Duration = Duration::from_secs(3);
+/// An autostarted daemon must listen by then.
+pub const AUTOSTART_MAX: Duration = Duration::from_secs(3);
+/// Requests a client daemon holds at once; `make -j` of every user of a big machine stays below it.
+pub const REQUESTS_MAX: usize = 16_384;
+/// Files handed to a wrapper in one message: the kernel takes 253 descriptors at a time, no compile writes more than a dozen.
+pub const OUTPUT_FILES_MAX: usize = 200;
+/// Records that `farccctl why` can look at.
+pub const HISTORY_UNITS_MAX: usize = 8192;
+
+// Jobs.
+
+/// A unit that compiles longer than this is a runaway; the largest known take some minutes.
+pub const JOB_WALL_MAX: Duration = Duration::from_secs(30 * 60);
+/// Sum of a job's outputs. Objects with full debug information reach a few hundred megabytes.
+pub const JOB_OUTPUT_BYTES_MAX: u64 = 2 << 30;
+/// Builders that may fail one unit before it is compiled locally.
+pub const ATTEMPTS_MAX: u32 = 2;
+/// A sandbox that has not started its program by then never will (a filtered syscall can hang bwrap).
+pub const SANDBOX_START_MAX: Duration = Duration::from_secs(10);
+
+// Scheduling.
+
+/// A lease not renewed for this long is over. Renewal comes with each heartbeat.
+pub const LEASE_MAX: Duration = Duration::from_secs(30);
+/// Builders and clients report this often.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+/// A builder silent for this long is forgotten.
+pub const HEARTBEAT_SILENCE_MAX: Duration = Duration::from_secs(4);
+/// A client keeps an idle lease this long, for the next unit of the same build.
+pub const LEASE_LINGER: Duration = Duration::from_secs(2);
+/// First pause of a builder that failed a job; doubles with each failure.
+pub const QUARANTINE_FIRST: Duration = Duration::from_secs(2);
+/// Longest pause.
+pub const QUARANTINE_MAX: Duration = Duration::from_secs(300);
+/// Builders a scheduler knows at once.
+pub const BUILDERS_MAX: usize = 4096;
+/// Clients a scheduler knows at once.
+pub const CLIENTS_MAX: usize = 4096;
+/// Slots one builder may offer.
+pub const SLOTS_MAX: u32 = 4096;
+
+// Caches.
+
+/// Default of `toolchain_cache_size`, as sccache users know it.
+pub const TOOLCHAIN_CACHE_BYTES: u64 = 10 << 30;
+/// Default bound of a builder's cache of input files.
+pub const INPUT_CACHE_BYTES: u64 = 10 << 30;
+/// Digests a client believes a builder has; 32 bytes each.
+pub const KNOWN_BLOBS_MAX: usize = 1 << 20;
