@@ -1,1 +1,13 @@
+//! Acts, never decides: one external system a directory.
 
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod inputs;
+pub mod net;
+pub mod process;
+pub mod sandbox;
+pub mod store;
+pub mod sys;
+pub mod systemd;
+pub mod toolchain;
