@@ -7,4 +7,5 @@ pub mod limits;
 pub mod moment;
 pub mod path;
 pub mod reason;
+pub mod report;
 pub mod toolchain;

@@ -147,7 +147,9 @@ mod tests {
         assert_eq!(path("/a/b").parent(), Some(path("/a")));
         assert_eq!(path("/a").parent(), Some(path("/")));
         assert_eq!(path("/").parent(), None);
-        assert!(path("/a/b").is_below(&path("/a")) && path("/a").is_below(&path("/a")) && path("/a").is_below(&path("/")));
+        assert!(
+            path("/a/b").is_below(&path("/a")) && path("/a").is_below(&path("/a")) && path("/a").is_below(&path("/"))
+        );
         assert!(!path("/ab").is_below(&path("/a")));
         assert_eq!(path("/a/b").components().collect::<Vec<_>>(), [b"a", b"b"]);
     }

@@ -175,6 +175,8 @@ mod tests {
 
     #[test]
     fn fallbacks_are_the_last_group() {
-        assert!(!Reason::NoBuilder.is_fallback() && Reason::BuilderLost.is_fallback() && Reason::WriteFailed.is_fallback());
+        assert!(
+            !Reason::NoBuilder.is_fallback() && Reason::BuilderLost.is_fallback() && Reason::WriteFailed.is_fallback()
+        );
     }
 }

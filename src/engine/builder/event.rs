@@ -13,5 +13,8 @@ pub struct Settings {
 pub enum Admission {
     /// Run it; its slot is taken until it is reported ended.
     Admitted,
-    Refused { why: Refusal, message: String },
+    Refused {
+        why: Refusal,
+        message: String,
+    },
 }

@@ -23,31 +23,62 @@ pub struct Settings {
 
 impl Settings {
     pub fn new(local_slots: u32, forced_slots: u32, has_scheduler: bool) -> Self {
-        Self { local_slots, forced_slots: forced_slots.max(1), attempts: ATTEMPTS_MAX, linger: LEASE_LINGER, has_scheduler }
+        Self {
+            local_slots,
+            forced_slots: forced_slots.max(1),
+            attempts: ATTEMPTS_MAX,
+            linger: LEASE_LINGER,
+            has_scheduler,
+        }
     }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A unit that may run remotely.
-    Arrived { request: RequestId, class: Class },
+    Arrived {
+        request: RequestId,
+        class: Class,
+    },
     /// A unit that must run here.
-    ArrivedLocal { request: RequestId, why: Why },
+    ArrivedLocal {
+        request: RequestId,
+        why: Why,
+    },
     /// The wrapper is gone: whatever runs for it is of no use.
-    Abandoned { request: RequestId },
+    Abandoned {
+        request: RequestId,
+    },
     /// A remote attempt ended well.
-    RemoteFinished { request: RequestId },
+    RemoteFinished {
+        request: RequestId,
+    },
     /// A remote attempt ended without a usable result.
-    RemoteFailed { request: RequestId, failure: Failure },
+    RemoteFailed {
+        request: RequestId,
+        failure: Failure,
+    },
     /// The local compile, or the whole request, ended.
-    LocalEnded { request: RequestId },
+    LocalEnded {
+        request: RequestId,
+    },
     SchedulerUp,
     SchedulerDown,
     /// New lease, or renewal of one with the same id.
-    Granted { lease: Lease, class: Class },
-    Revoked { lease: LeaseId },
-    Recalled { lease: LeaseId },
-    Hopeless { class: Class, hopeless: bool },
+    Granted {
+        lease: Lease,
+        class: Class,
+    },
+    Revoked {
+        lease: LeaseId,
+    },
+    Recalled {
+        lease: LeaseId,
+    },
+    Hopeless {
+        class: Class,
+        hopeless: bool,
+    },
 }
 
 /// What a failed attempt says about its builder, its lease and its unit.
@@ -63,13 +94,31 @@ pub enum Failure {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    RunRemote { request: RequestId, lease: Lease },
+    RunRemote {
+        request: RequestId,
+        lease: Lease,
+    },
     /// Give the wrapper a local slot.
-    RunLocal { request: RequestId, why: Why },
+    RunLocal {
+        request: RequestId,
+        why: Why,
+    },
     /// Stop the remote attempt: nobody waits for it, or its lease is void.
-    Cancel { request: RequestId, reason: Reason },
+    Cancel {
+        request: RequestId,
+        reason: Reason,
+    },
     /// Tell the scheduler how many slots of this class are wanted in all.
-    Demand { class: Class, slots: u32 },
-    Return { lease: LeaseId },
-    Complain { builder: BuilderId, lease: LeaseId, detail: String },
+    Demand {
+        class: Class,
+        slots: u32,
+    },
+    Return {
+        lease: LeaseId,
+    },
+    Complain {
+        builder: BuilderId,
+        lease: LeaseId,
+        detail: String,
+    },
 }

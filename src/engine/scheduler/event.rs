@@ -35,33 +35,85 @@ pub enum Input {
         /// heartbeat no longer names them.
         outstanding: Vec<LeaseId>,
     },
-    BuilderHeartbeat { builder: BuilderId, outstanding: Vec<LeaseId>, finished: u64, failed: u64 },
-    BuilderDraining { builder: BuilderId, draining: bool },
+    BuilderHeartbeat {
+        builder: BuilderId,
+        outstanding: Vec<LeaseId>,
+        finished: u64,
+        failed: u64,
+    },
+    BuilderDraining {
+        builder: BuilderId,
+        draining: bool,
+    },
     /// Its connection ended.
-    BuilderLost { builder: BuilderId },
-    ClientJoined { client: ClientId, name: String },
-    ClientHeartbeat { client: ClientId },
+    BuilderLost {
+        builder: BuilderId,
+    },
+    ClientJoined {
+        client: ClientId,
+        name: String,
+    },
+    ClientHeartbeat {
+        client: ClientId,
+    },
     /// Slots wanted for `class` in all, those granted already included.
-    Demand { client: ClientId, class: Class, slots: u32 },
-    Returned { client: ClientId, lease: LeaseId },
+    Demand {
+        client: ClientId,
+        class: Class,
+        slots: u32,
+    },
+    Returned {
+        client: ClientId,
+        lease: LeaseId,
+    },
     /// The client could not use the lease: the builder is unreachable or broke a job.
-    Complaint { client: ClientId, builder: BuilderId, lease: LeaseId },
-    ClientLost { client: ClientId },
+    Complaint {
+        client: ClientId,
+        builder: BuilderId,
+        lease: LeaseId,
+    },
+    ClientLost {
+        client: ClientId,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
     /// A new lease or the renewal of one. The shell adds addresses and the code, and sends it.
-    Granted { client: ClientId, lease: LeaseId, builder: BuilderId, slots: u32, expires: Moment, epoch: u64 },
-    Revoked { client: ClientId, lease: LeaseId },
-    Recalled { client: ClientId, lease: LeaseId },
+    Granted {
+        client: ClientId,
+        lease: LeaseId,
+        builder: BuilderId,
+        slots: u32,
+        expires: Moment,
+        epoch: u64,
+    },
+    Revoked {
+        client: ClientId,
+        lease: LeaseId,
+    },
+    Recalled {
+        client: ClientId,
+        lease: LeaseId,
+    },
     /// No builder here could ever take this class; or one can again.
-    Hopeless { client: ClientId, class: Class, hopeless: bool },
+    Hopeless {
+        client: ClientId,
+        class: Class,
+        hopeless: bool,
+    },
     /// Leases of earlier epochs are void at this builder: tell it now.
-    Epoch { builder: BuilderId, epoch: u64 },
+    Epoch {
+        builder: BuilderId,
+        epoch: u64,
+    },
     /// Silent for too long: close its connection.
-    CloseBuilder { builder: BuilderId },
-    CloseClient { client: ClientId },
+    CloseBuilder {
+        builder: BuilderId,
+    },
+    CloseClient {
+        client: ClientId,
+    },
 }
 
 /// Counters and tables for people; taken whenever somebody asks.

@@ -136,10 +136,19 @@ impl Lease {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ClientToScheduler {
     /// Slots wanted for a class from now on, those already leased included; zero ends the demand.
-    Demand { class: Class, slots: u32 },
-    Return { lease: LeaseId },
+    Demand {
+        class: Class,
+        slots: u32,
+    },
+    Return {
+        lease: LeaseId,
+    },
     /// The builder broke a job or cannot be reached.
-    Complain { builder: BuilderId, lease: LeaseId, detail: String },
+    Complain {
+        builder: BuilderId,
+        lease: LeaseId,
+        detail: String,
+    },
     /// Nothing new, still here.
     Heartbeat,
     /// Asks for a [`FarmStatus`].
@@ -150,15 +159,24 @@ pub enum ClientToScheduler {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SchedulerToClient {
     /// A new lease, or the renewal of one with the same id.
-    Granted { lease: Lease },
+    Granted {
+        lease: Lease,
+    },
     /// At once: the builder is gone or drained.
-    Revoked { lease: LeaseId },
+    Revoked {
+        lease: LeaseId,
+    },
     /// Others wait: give it back when its job is done.
-    Recalled { lease: LeaseId },
+    Recalled {
+        lease: LeaseId,
+    },
     Status(FarmStatus),
     Heartbeat,
     /// There is no builder that could ever take this class now (`true`), or there is one again (`false`).
-    Hopeless { class: Class, hopeless: bool },
+    Hopeless {
+        class: Class,
+        hopeless: bool,
+    },
 }
 
 /// The whole farm, for people.
@@ -187,9 +205,15 @@ pub struct BuilderStatus {
 /// Builder → scheduler, after [`Hello`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum BuilderToScheduler {
-    Heartbeat { outstanding: Vec<LeaseId>, finished: u64, failed: u64 },
+    Heartbeat {
+        outstanding: Vec<LeaseId>,
+        finished: u64,
+        failed: u64,
+    },
     /// No new jobs from now on; leases end when their jobs do.
-    Draining { draining: bool },
+    Draining {
+        draining: bool,
+    },
 }
 
 /// Scheduler → builder, after [`Greeting`].
@@ -279,6 +303,8 @@ pub enum ToolchainReply {
     Ready,
     /// Yours to upload, until the connection ends.
     Upload,
-    Refused { why: Refusal, message: String },
+    Refused {
+        why: Refusal,
+        message: String,
+    },
 }
-

@@ -21,11 +21,16 @@ pub const GREETING: [u8; 8] = [b'f', b'a', b'r', b'c', b'c', 0, 0, LOCAL_VERSION
 pub enum ToDaemon {
     Compile(CompileRequest),
     /// Answer to [`FromDaemon::RunLocal`] when the compiler has ended.
-    LocalEnded { ending: Ending, cpu: Duration },
+    LocalEnded {
+        ending: Ending,
+        cpu: Duration,
+    },
     /// Answer to [`FromDaemon::Finished`] when every output is in place.
     Written,
     /// Answer to [`FromDaemon::Finished`]: an output could not be written, the wrapper compiles locally now.
-    WriteFailed { detail: String },
+    WriteFailed {
+        detail: String,
+    },
     /// The control command asks.
     Ask(Question),
 }
