@@ -30,6 +30,8 @@ pub const RESPONSE_FILE_DEPTH_MAX: usize = 16;
 
 /// One frame of control data (a manifest is the largest: 65,536 entries of about 150 bytes). Blobs are cut into frames below.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
+/// The first frame of a peer that has not proved itself: a greeting or a lease takes a few hundred bytes.
+pub const FIRST_FRAME_BYTES_MAX: usize = 64 << 10;
 /// Payload of one blob frame: large enough to amortise its header, small enough to interleave.
 pub const BLOB_CHUNK_BYTES: usize = 256 << 10;
 /// HTTP/2 streams a peer may open at once: every slot of a big client plus control streams. hyper's default is 200.

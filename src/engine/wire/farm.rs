@@ -223,11 +223,16 @@ pub enum SchedulerToBuilder {
     Clock { now: Moment, epoch: u64 },
 }
 
-/// First frame of `POST /v1/job`; blobs follow (see [`BlobStart`]).
+/// First frame of every request to a builder; checked before anything else is read.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct JobRequest {
+pub struct Opening {
     pub version: Version,
     pub lease: Lease,
+}
+
+/// Second frame of `POST /v1/job`; blobs follow (see [`BlobStart`]).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobRequest {
     pub spec: JobSpec,
     /// How many blobs follow.
     pub blobs: u32,
@@ -281,19 +286,15 @@ pub enum Encoding {
     Zstd,
 }
 
-/// `POST /v1/toolchain/claim`: who uploads? Answered at once, or when another client's upload has ended.
+/// Second frame of `POST /v1/toolchain/claim`: who uploads? Answered at once, or when another client's upload has ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ToolchainClaim {
-    pub version: Version,
-    pub lease: Lease,
     pub toolchain: ToolchainId,
 }
 
-/// First frame of `POST /v1/toolchain/upload`; frames of raw bytes follow until the body ends: the zstd-compressed tar.
+/// Second frame of `POST /v1/toolchain/upload`; frames of raw bytes follow until the body ends: the zstd-compressed tar.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ToolchainUpload {
-    pub version: Version,
-    pub lease: Lease,
     pub toolchain: ToolchainId,
 }
 

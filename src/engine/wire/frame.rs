@@ -20,15 +20,27 @@ pub enum FrameError {
 }
 
 /// Cuts a byte stream into frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameDecoder {
     buffer: Vec<u8>,
     consumed: usize,
+    max: usize,
 }
 
 impl FrameDecoder {
+    /// For a peer that has proved itself.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_limit(FRAME_BYTES_MAX)
+    }
+
+    /// Frames of at most `max` bytes.
+    pub fn with_limit(max: usize) -> Self {
+        Self { buffer: Vec::new(), consumed: 0, max }
+    }
+
+    /// From the next frame on.
+    pub fn set_limit(&mut self, max: usize) {
+        self.max = max;
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
@@ -47,8 +59,8 @@ impl FrameDecoder {
         let rest = &self.buffer[self.consumed..];
         let Some((header, body)) = rest.split_first_chunk::<FRAME_HEADER_BYTES>() else { return Ok(None) };
         let len = u32::from_le_bytes(*header) as usize;
-        if len > FRAME_BYTES_MAX {
-            return Err(FrameError::TooLong { len, max: FRAME_BYTES_MAX });
+        if len > self.max {
+            return Err(FrameError::TooLong { len, max: self.max });
         }
         if body.len() < len {
             return Ok(None);
@@ -61,6 +73,12 @@ impl FrameDecoder {
     /// True where no byte of an unfinished frame is left over.
     pub fn is_empty(&self) -> bool {
         self.consumed == self.buffer.len()
+    }
+}
+
+impl Default for FrameDecoder {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
