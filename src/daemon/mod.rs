@@ -1,1 +1,1 @@
-
+//! The shells of the three daemons.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::digest::Digest;
-use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
+use crate::model::id::{BuilderId, ClientId, Instance, JobId, LeaseId};
 use crate::model::job::{Compilation, JobSpec};
 use crate::model::moment::Moment;
 use crate::model::toolchain::ToolchainId;
@@ -228,6 +228,9 @@ pub enum SchedulerToBuilder {
 pub struct Opening {
     pub version: Version,
     pub lease: Lease,
+    /// The job that the lease's slot is for; none where a toolchain is offered.
+    #[serde(default)]
+    pub job: Option<JobId>,
 }
 
 /// Second frame of `POST /v1/job`; blobs follow (see [`BlobStart`]).
@@ -286,26 +289,18 @@ pub enum Encoding {
     Zstd,
 }
 
-/// Second frame of `POST /v1/toolchain/claim`: who uploads? Answered at once, or when another client's upload has ended.
+/// Second frame of `POST /v1/toolchain`. The answer's frames are [`ToolchainReply`]s.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ToolchainClaim {
+pub struct ToolchainOffer {
     pub toolchain: ToolchainId,
 }
 
-/// Second frame of `POST /v1/toolchain/upload`; frames of raw bytes follow until the body ends: the zstd-compressed tar.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ToolchainUpload {
-    pub toolchain: ToolchainId,
-}
-
-/// The only frame of the answer to either.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ToolchainReply {
+    /// It is here, complete and verified. Ends the request.
     Ready,
-    /// Yours to upload, until the connection ends.
+    /// Nobody else sends it: send it now as frames of raw bytes until the body ends, a zstd-compressed tar.
     Upload,
-    Refused {
-        why: Refusal,
-        message: String,
-    },
+    /// Ends the request.
+    Refused { why: Refusal, message: String },
 }

@@ -1,1 +1,13 @@
-//! (see ARCHITECTURE.md)
+//! The farm's links: TCP, TLS with pinned self-made certificates, HTTP/2, frames in bodies. And the local socket.
+
+mod connect;
+mod identity;
+mod listen;
+pub mod local;
+mod stream;
+mod tls;
+
+pub use connect::{ConnectError, Connection, connect};
+pub use identity::{Identity, IdentityError};
+pub use listen::{Handler, Peer, serve};
+pub use stream::{Body, FrameReader, FrameWriter, StreamError, body_channel, empty_body, respond, single_frame_body};
