@@ -82,6 +82,7 @@ pub enum Output {
     /// A new lease or the renewal of one. The shell adds addresses and the code, and sends it.
     Granted {
         client: ClientId,
+        class: Class,
         lease: LeaseId,
         builder: BuilderId,
         slots: u32,

@@ -161,6 +161,8 @@ pub enum SchedulerToClient {
     /// A new lease, or the renewal of one with the same id.
     Granted {
         lease: Lease,
+        /// The demand that it answers.
+        class: Class,
     },
     /// At once: the builder is gone or drained.
     Revoked {
