@@ -93,6 +93,23 @@ pub const BUILDERS_MAX: usize = 4096;
 pub const CLIENTS_MAX: usize = 4096;
 /// Slots one builder may offer.
 pub const SLOTS_MAX: u32 = 4096;
+/// Classes one client may name at once: toolchains in use times architectures, with room.
+pub const CLASSES_MAX: usize = 1024;
+/// Where clients outnumber slots, a lease may be recalled for a client without any after this long: a turn.
+pub const LEASE_TURN: Duration = Duration::from_secs(2);
+/// Jobs that a builder must finish after a failure before the failure is forgotten.
+pub const QUARANTINE_FORGIVEN_JOBS: u64 = 32;
+/// Refused leases that one unit puts up with before it is compiled locally. With the pauses: about five seconds of a farm
+/// that contradicts itself.
+pub const LEASE_REFUSALS_MAX: u32 = 8;
+/// Pause of a unit whose lease was refused; doubles each time. A builder that still clears a slot away needs about as long.
+pub const LEASE_REFUSED_PAUSE: Duration = Duration::from_millis(20);
+/// A unit keeps away this long from a builder that failed it: grants that crossed the complaint are recalled by then.
+pub const BUILDER_AVOIDED: Duration = Duration::from_secs(1);
+/// Units wait this long for a scheduler that went away: systemd restarts it well within.
+pub const SCHEDULER_GRACE: Duration = Duration::from_secs(2);
+/// Units wait this long for a first builder of their architecture: one that restarts is back by then.
+pub const HOPELESS_GRACE: Duration = Duration::from_secs(3);
 
 // Caches.
 

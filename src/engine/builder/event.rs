@@ -18,3 +18,14 @@ pub enum Admission {
         message: String,
     },
 }
+
+/// How an admitted job ended, as far as the builder's counters care.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JobEnd {
+    /// The compiler ran, whatever its exit status.
+    Finished,
+    /// The builder could not run it properly.
+    Failed,
+    /// It never came to that: blobs or toolchain were missing, or the client went away.
+    NothingRan,
+}
