@@ -3,6 +3,12 @@
 //! Performs no I/O and reads no clock: time arrives with every call and effects leave as [`Output`] values, so a whole farm
 //! can be simulated in one thread. Never sees units, only how many slots a client wants for a class.
 
+mod builders;
+mod check;
 mod event;
+mod leases;
+mod machine;
+mod share;
 
-pub use event::{Input, Output, Settings};
+pub use event::{Input, Output, Settings, Snapshot};
+pub use machine::Scheduler;

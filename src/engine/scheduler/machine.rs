@@ -1,0 +1,558 @@
+//! The machine: peers come and go, demand rises and falls, and after each event free slots find claimants.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::engine::scheduler::builders::{Builder, Health, Room, roomiest};
+use crate::engine::scheduler::leases::{Granted, LeaseTable};
+use crate::engine::scheduler::share::{self, Claim, Recall};
+use crate::engine::scheduler::{Input, Output, Settings, Snapshot};
+use crate::engine::wire::farm::{BuilderStatus, Class};
+use crate::model::id::{BuilderId, ClientId, LeaseId};
+use crate::model::limits::{BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, REQUESTS_MAX, SLOTS_MAX};
+use crate::model::moment::{Moment, Timers};
+
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    pub(super) claims: BTreeMap<Class, Demand>,
+}
+
+/// What a client said about one class, and was told.
+#[derive(Debug, Default)]
+pub(super) struct Demand {
+    wanted: u32,
+    /// Number of the last lease given.
+    served: u64,
+    /// The client believes that no builder will come. Kept while it is connected, so that it hears when one does.
+    told_hopeless: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    BuilderSilence(BuilderId),
+    ClientSilence(ClientId),
+    Renewal(LeaseId),
+    PauseEnd(BuilderId),
+    Forgetting(BuilderId),
+    /// Somebody's turn on this architecture may be over.
+    Turn(String),
+    /// A builder of this architecture has been given long enough to come (back).
+    Missing(String),
+}
+
+#[derive(Debug)]
+pub struct Scheduler {
+    settings: Settings,
+    pub(super) builders: BTreeMap<BuilderId, Builder>,
+    health: BTreeMap<BuilderId, Health>,
+    pub(super) clients: BTreeMap<ClientId, Client>,
+    pub(super) leases: LeaseTable,
+    /// Architectures whose last builder went away, and until when it may come back before anybody is told.
+    missing: BTreeMap<String, Moment>,
+    n_leases: u64,
+    /// Counts for all builders together, so that one that was forgotten cannot come back to an epoch it had before.
+    n_epochs: u64,
+    timers: Timers<Timer>,
+    outputs: VecDeque<Output>,
+}
+
+impl Scheduler {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            builders: BTreeMap::new(),
+            health: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            leases: LeaseTable::default(),
+            missing: BTreeMap::new(),
+            n_leases: 0,
+            n_epochs: 0,
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Peers that are not known (any more) are passed over: their link has ended, or is about to.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        match input {
+            Input::BuilderJoined { builder, name, addresses, slots, architecture, outstanding } => {
+                self.lose_builder(now, builder);
+                let orphans = outstanding.into_iter().take(SLOTS_MAX as usize).collect();
+                let slots = slots.min(SLOTS_MAX);
+                self.builder_joined(now, builder, Offer { name, addresses, slots, architecture, orphans });
+            }
+            Input::BuilderHeartbeat { builder, outstanding, finished, failed } => {
+                self.builder_heard(now, builder, outstanding, finished, failed);
+            }
+            Input::BuilderDraining { builder, draining } => self.builder_draining(now, builder, draining),
+            Input::BuilderLost { builder } => self.lose_builder(now, builder),
+            Input::ClientJoined { client, name: _ } => {
+                self.lose_client(now, client);
+                self.client_joined(now, client);
+            }
+            Input::ClientHeartbeat { client } => {
+                self.client_heard(now, client);
+                return;
+            }
+            Input::Demand { client, class, slots } => self.demand(now, client, class, slots),
+            Input::Returned { client, lease } => self.returned(now, client, lease),
+            Input::Complaint { client, builder, lease } => self.complaint(now, client, builder, lease),
+            Input::ClientLost { client } => self.lose_client(now, client),
+        }
+        self.settle(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Moment) {
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::BuilderSilence(builder) => {
+                    self.outputs.push_back(Output::CloseBuilder { builder });
+                    self.lose_builder(now, builder);
+                }
+                Timer::ClientSilence(client) => {
+                    self.outputs.push_back(Output::CloseClient { client });
+                    self.lose_client(now, client);
+                }
+                Timer::Renewal(lease) => self.grant(now, lease),
+                Timer::Forgetting(builder) => {
+                    self.health.remove(&builder);
+                }
+                Timer::Missing(architecture) => {
+                    self.missing.remove(&architecture);
+                }
+                // What they stand for is looked at by `settle`.
+                Timer::PauseEnd(_) | Timer::Turn(_) => {}
+            }
+        }
+        self.settle(now);
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.timers.next()
+    }
+
+    /// What a builder is told with each answer; `None` for one that is not registered.
+    pub fn epoch(&self, builder: BuilderId) -> Option<u64> {
+        self.builders.get(&builder).map(|known| known.epoch)
+    }
+
+    pub fn has_room_for_builder(&self, builder: BuilderId) -> bool {
+        self.builders.len() < BUILDERS_MAX || self.builders.contains_key(&builder)
+    }
+
+    pub fn has_room_for_client(&self, client: ClientId) -> bool {
+        self.clients.len() < CLIENTS_MAX || self.clients.contains_key(&client)
+    }
+
+    /// The farm as it is at `now`, for people.
+    pub fn snapshot(&self, now: Moment) -> Snapshot {
+        let builder = |(&id, builder): (&BuilderId, &Builder)| BuilderStatus {
+            builder: id,
+            name: builder.name.clone(),
+            addresses: builder.addresses.clone(),
+            architecture: builder.architecture.clone(),
+            slots: builder.slots,
+            leased: self.leases.count_of_builder(id),
+            state: self.state(now, id, builder).to_owned(),
+            finished: builder.finished,
+            failed: builder.failed,
+        };
+        Snapshot {
+            builders: self.builders.iter().map(builder).collect(),
+            clients: u32::try_from(self.clients.len()).unwrap_or(u32::MAX),
+            queued: self.claims(now, None).iter().map(Claim::unmet).sum(),
+        }
+    }
+
+    fn state(&self, now: Moment, id: BuilderId, builder: &Builder) -> &'static str {
+        if builder.draining {
+            "draining"
+        } else if self.is_paused(now, id) {
+            "quarantined"
+        } else if !builder.orphans.is_empty() {
+            "recovering"
+        } else {
+            "ready"
+        }
+    }
+
+    fn is_paused(&self, now: Moment, builder: BuilderId) -> bool {
+        self.health.get(&builder).is_some_and(|health| health.is_paused(now))
+    }
+
+    /// Whether new leases go there.
+    fn is_open(&self, now: Moment, builder: BuilderId) -> bool {
+        self.builders.get(&builder).is_some_and(|known| !known.draining) && !self.is_paused(now, builder)
+    }
+}
+
+/// What a builder brought along.
+struct Offer {
+    name: String,
+    addresses: Vec<String>,
+    slots: u32,
+    architecture: String,
+    orphans: BTreeSet<LeaseId>,
+}
+
+/// Builders.
+impl Scheduler {
+    fn builder_joined(&mut self, now: Moment, id: BuilderId, offer: Offer) {
+        if !self.has_room_for_builder(id) {
+            self.outputs.push_back(Output::CloseBuilder { builder: id });
+            return;
+        }
+        let Offer { name, addresses, slots, architecture, orphans } = offer;
+        self.missing.remove(&architecture);
+        let running = orphans.clone();
+        let epoch = self.next_epoch();
+        let builder = Builder {
+            name,
+            addresses,
+            slots,
+            architecture,
+            epoch,
+            draining: false,
+            running,
+            orphans,
+            finished: 0,
+            failed: 0,
+        };
+        self.builders.insert(id, builder);
+        if let Some(health) = self.health.get_mut(&id) {
+            health.restarted();
+        }
+        self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
+    }
+
+    fn builder_heard(&mut self, now: Moment, id: BuilderId, outstanding: Vec<LeaseId>, finished: u64, failed: u64) {
+        let Some(builder) = self.builders.get_mut(&id) else { return };
+        builder.heard(outstanding, finished, failed);
+        self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
+        if self.health.get(&id).is_some_and(|health| health.is_forgiven(now, finished)) {
+            self.health.remove(&id);
+            self.timers.stop(&Timer::Forgetting(id));
+        }
+    }
+
+    fn builder_draining(&mut self, now: Moment, id: BuilderId, draining: bool) {
+        let Some(builder) = self.builders.get_mut(&id) else { return };
+        builder.draining = draining;
+        self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
+        if draining {
+            self.recall_all(id);
+        }
+    }
+
+    /// Revokes what was given on it and forgets it. Its failures are remembered.
+    fn lose_builder(&mut self, now: Moment, id: BuilderId) {
+        let Some(builder) = self.builders.remove(&id) else { return };
+        for lease in self.leases.of_builder(id) {
+            if let Some(granted) = self.drop_lease(lease) {
+                self.outputs.push_back(Output::Revoked { client: granted.client, lease });
+            }
+        }
+        self.timers.stop(&Timer::BuilderSilence(id));
+        let architecture = builder.architecture;
+        if !self.has_builder_for(&architecture) {
+            let until = now + self.settings.silence;
+            self.missing.insert(architecture.clone(), until);
+            self.timers.set(Timer::Missing(architecture), until);
+        }
+    }
+
+    /// A failure that a client reports. One about a lease that is void by now is old news.
+    fn complaint(&mut self, now: Moment, client: ClientId, id: BuilderId, lease: LeaseId) {
+        self.client_heard(now, client);
+        if self.leases.of(client, lease).is_none_or(|granted| granted.builder != id) {
+            return;
+        }
+        self.orphan(lease);
+        let finished = self.builders.get(&id).map_or(0, |builder| builder.finished);
+        let health = self.health.entry(id).or_default();
+        health.strike(now, finished);
+        self.timers.set(Timer::PauseEnd(id), health.paused_until);
+        self.timers.set(Timer::Forgetting(id), health.forgotten_at());
+        self.recall_all(id);
+    }
+
+    /// Asks for every lease there, each when its job is done.
+    fn recall_all(&mut self, builder: BuilderId) {
+        for lease in self.leases.of_builder(builder) {
+            self.recall(lease);
+        }
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.n_epochs += 1;
+        self.n_epochs
+    }
+
+    fn has_builder_for(&self, architecture: &str) -> bool {
+        self.builders.values().any(|builder| builder.architecture == architecture)
+    }
+}
+
+/// Clients.
+impl Scheduler {
+    fn client_joined(&mut self, now: Moment, id: ClientId) {
+        if !self.has_room_for_client(id) {
+            self.outputs.push_back(Output::CloseClient { client: id });
+            return;
+        }
+        self.clients.insert(id, Client::default());
+        self.client_heard(now, id);
+    }
+
+    fn client_heard(&mut self, now: Moment, id: ClientId) {
+        if self.clients.contains_key(&id) {
+            self.timers.set(Timer::ClientSilence(id), now + self.settings.silence);
+        }
+    }
+
+    fn demand(&mut self, now: Moment, id: ClientId, class: Class, slots: u32) {
+        self.client_heard(now, id);
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if !client.claims.contains_key(&class) {
+            Self::forget_idle_claims(client, &self.leases, id);
+            if client.claims.len() >= CLASSES_MAX {
+                self.outputs.push_back(Output::CloseClient { client: id });
+                self.lose_client(now, id);
+                return;
+            }
+        }
+        client.claims.entry(class).or_default().wanted = slots.min(REQUESTS_MAX as u32);
+    }
+
+    /// Makes room when it might run out: classes of long ago go.
+    fn forget_idle_claims(client: &mut Client, leases: &LeaseTable, id: ClientId) {
+        if client.claims.len() >= CLASSES_MAX {
+            client.claims.retain(|class, demand| demand.wanted > 0 || leases.of_claim(id, class).next().is_some());
+        }
+    }
+
+    fn returned(&mut self, now: Moment, client: ClientId, lease: LeaseId) {
+        self.client_heard(now, client);
+        if self.leases.of(client, lease).is_some() {
+            self.drop_lease(lease);
+        }
+    }
+
+    /// Voids what it holds. A builder knows leases by epoch only, so those of other clients there come again under a new one.
+    fn lose_client(&mut self, now: Moment, id: ClientId) {
+        if self.clients.remove(&id).is_none() {
+            return;
+        }
+        self.timers.stop(&Timer::ClientSilence(id));
+        let mut builders = BTreeSet::new();
+        for lease in self.leases.of_client(id) {
+            builders.extend(self.orphan(lease));
+        }
+        for builder in builders {
+            self.advance_epoch(now, builder);
+        }
+    }
+
+    /// The clients hear first: a lease of an epoch that its builder has not heard of is good, one of the past is not.
+    fn advance_epoch(&mut self, now: Moment, id: BuilderId) {
+        let epoch = self.next_epoch();
+        let Some(builder) = self.builders.get_mut(&id) else { return };
+        builder.epoch = epoch;
+        for lease in self.leases.of_builder(id) {
+            self.grant(now, lease);
+        }
+        self.outputs.push_back(Output::Epoch { builder: id, epoch });
+    }
+}
+
+/// Leases.
+impl Scheduler {
+    /// Tells the client of a lease, new or renewed.
+    fn grant(&mut self, now: Moment, lease: LeaseId) {
+        let Some(granted) = self.leases.find(lease) else { return };
+        let Some(builder) = self.builders.get(&granted.builder) else { return };
+        self.outputs.push_back(Output::Granted {
+            client: granted.client,
+            class: granted.class.clone(),
+            lease,
+            builder: granted.builder,
+            slots: 1,
+            expires: now + self.settings.lease,
+            epoch: builder.epoch,
+        });
+        self.timers.set(Timer::Renewal(lease), now + self.settings.lease / 3);
+    }
+
+    fn recall(&mut self, lease: LeaseId) {
+        if let Some(client) = self.leases.recall(lease) {
+            self.outputs.push_back(Output::Recalled { client, lease });
+        }
+    }
+
+    fn drop_lease(&mut self, lease: LeaseId) -> Option<Granted> {
+        self.timers.stop(&Timer::Renewal(lease));
+        self.leases.remove(lease)
+    }
+
+    /// Voids a lease whose job may run still: the slot stays taken until its builder says otherwise.
+    fn orphan(&mut self, lease: LeaseId) -> Option<BuilderId> {
+        let granted = self.drop_lease(lease)?;
+        if let Some(builder) = self.builders.get_mut(&granted.builder) {
+            builder.orphans.insert(lease);
+        }
+        Some(granted.builder)
+    }
+}
+
+/// Placement.
+impl Scheduler {
+    /// Brings slots and claims together after whatever happened.
+    fn settle(&mut self, now: Moment) {
+        for architecture in self.wanted_architectures() {
+            self.place(now, &architecture);
+            self.balance(now, &architecture);
+        }
+        self.tell_hopeless(now);
+        #[cfg(debug_assertions)]
+        self.check();
+    }
+
+    fn wanted_architectures(&self) -> BTreeSet<String> {
+        let claims = self.clients.values().flat_map(|client| &client.claims);
+        claims.filter(|(_, demand)| demand.wanted > 0).map(|(class, _)| class.architecture.clone()).collect()
+    }
+
+    /// Gives out free slots while anybody wants one.
+    fn place(&mut self, now: Moment, architecture: &str) {
+        let mut rooms = self.rooms(now, architecture);
+        let mut claims = self.claims(now, Some(architecture));
+        while let (Some(room), Some(claim)) = (roomiest(&rooms), share::next(&claims)) {
+            rooms[room].free -= 1;
+            let claim = &mut claims[claim];
+            claim.held += 1;
+            self.n_leases += 1;
+            claim.served = self.n_leases;
+            self.open_lease(now, rooms[room].builder, claim);
+        }
+    }
+
+    fn open_lease(&mut self, now: Moment, builder: BuilderId, claim: &Claim) {
+        let lease = LeaseId { instance: self.settings.instance, number: claim.served };
+        let Claim { client, class, .. } = claim.clone();
+        if let Some(demand) = self.clients.get_mut(&client).and_then(|client| client.claims.get_mut(&class)) {
+            demand.served = claim.served;
+        }
+        self.leases.insert(lease, Granted { client, class, builder, since: now, recalled: false });
+        self.grant(now, lease);
+    }
+
+    /// Asks for slots back where somebody has too few while others have more.
+    fn balance(&mut self, now: Moment, architecture: &str) {
+        let mut claims = self.claims(now, Some(architecture));
+        let mut coming = self.slots_coming(now, architecture);
+        let turn = Timer::Turn(architecture.to_owned());
+        self.timers.stop(&turn);
+        loop {
+            match share::recall(now, &claims, coming) {
+                Recall::Now(rich) => {
+                    let Some(lease) = self.lease_to_recall(now, &claims[rich]) else { return };
+                    self.recall(lease);
+                    claims[rich].kept -= 1;
+                    claims[rich].oldest = self.oldest_kept(now, &claims[rich]);
+                    coming += 1;
+                }
+                Recall::At(moment) => return self.timers.set(turn, moment),
+                Recall::None => return,
+            }
+        }
+    }
+
+    /// Slots that recalled leases will free on builders that take new ones.
+    fn slots_coming(&self, now: Moment, architecture: &str) -> u32 {
+        let coming = |granted: &Granted| {
+            granted.recalled && granted.class.architecture == architecture && self.is_open(now, granted.builder)
+        };
+        u32::try_from(self.leases.iter().filter(|(_, granted)| coming(granted)).count()).unwrap_or(u32::MAX)
+    }
+
+    /// One without a job where there is one, as far as heartbeats tell; of those the oldest.
+    fn lease_to_recall(&self, now: Moment, claim: &Claim) -> Option<LeaseId> {
+        let is_running = |lease: LeaseId, granted: &Granted| {
+            self.builders.get(&granted.builder).is_some_and(|builder| builder.running.contains(&lease))
+        };
+        self.kept(now, claim.client, &claim.class)
+            .min_by_key(|(lease, granted)| (is_running(*lease, granted), *lease))
+            .map(|(lease, _)| lease)
+    }
+
+    fn oldest_kept(&self, now: Moment, claim: &Claim) -> Option<Moment> {
+        self.kept(now, claim.client, &claim.class).map(|(_, granted)| granted.since).min()
+    }
+
+    /// Leases that a claim can go on with: not recalled, and at a builder that takes new jobs.
+    fn kept(&self, now: Moment, client: ClientId, class: &Class) -> impl Iterator<Item = (LeaseId, &Granted)> {
+        self.leases
+            .of_claim(client, class)
+            .filter(move |(_, granted)| !granted.recalled && self.is_open(now, granted.builder))
+    }
+
+    fn rooms(&self, now: Moment, architecture: &str) -> Vec<Room> {
+        let room = |(&id, builder): (&BuilderId, &Builder)| {
+            let taken = self.leases.count_of_builder(id).saturating_add(builder.orphaned());
+            let free = builder.slots.saturating_sub(taken);
+            (builder.architecture == architecture && self.is_open(now, id)).then_some(Room {
+                builder: id,
+                slots: builder.slots,
+                free,
+            })
+        };
+        self.builders.iter().filter_map(room).collect()
+    }
+
+    /// Every claim on one architecture, or on all.
+    fn claims(&self, now: Moment, architecture: Option<&str>) -> Vec<Claim> {
+        let all = self.clients.iter().flat_map(|(&id, client)| client.claims.iter().map(move |claim| (id, claim)));
+        all.filter(|(_, (class, _))| architecture.is_none_or(|wanted| class.architecture == wanted))
+            .map(|(client, (class, demand))| self.claim(now, client, class, demand))
+            .collect()
+    }
+
+    fn claim(&self, now: Moment, client: ClientId, class: &Class, demand: &Demand) -> Claim {
+        let count = |leases: usize| u32::try_from(leases).unwrap_or(u32::MAX);
+        Claim {
+            client,
+            class: class.clone(),
+            wanted: demand.wanted,
+            held: count(self.leases.of_claim(client, class).count()),
+            kept: count(self.kept(now, client, class).count()),
+            oldest: self.kept(now, client, class).map(|(_, granted)| granted.since).min(),
+            served: demand.served,
+        }
+    }
+
+    /// Tells clients whose units no builder here can take, and those for whom one has come.
+    fn tell_hopeless(&mut self, now: Moment) {
+        let served: BTreeSet<&str> = self.builders.values().map(|builder| builder.architecture.as_str()).collect();
+        for (&id, client) in &mut self.clients {
+            for (class, demand) in &mut client.claims {
+                let is_served = served.contains(class.architecture.as_str());
+                let is_news = if demand.told_hopeless { is_served } else { !is_served && demand.wanted > 0 };
+                if !is_news {
+                    continue;
+                }
+                // After a start, and after a loss, builders get the time to come (back).
+                let grace = self.missing.get(&class.architecture).copied().unwrap_or_default();
+                let patience = grace.max(Moment::START + self.settings.silence);
+                if !is_served && now < patience {
+                    self.timers.set(Timer::Missing(class.architecture.clone()), patience);
+                    continue;
+                }
+                demand.told_hopeless = !is_served;
+                self.outputs.push_back(Output::Hopeless { client: id, class: class.clone(), hopeless: !is_served });
+            }
+        }
+    }
+}
