@@ -122,3 +122,14 @@ pub enum Output {
         detail: String,
     },
 }
+
+/// Numbers of the moment, for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Snapshot {
+    /// For a slot, remote or local.
+    pub waiting: u32,
+    pub running_remote: u32,
+    pub running_local: u32,
+    /// Held, in use or not.
+    pub leases: u32,
+}

@@ -4,5 +4,11 @@
 //! local by its nature is decided before, in `engine::compiler`.
 
 mod event;
+mod leases;
+mod machine;
+mod stats;
+mod unit;
 
-pub use event::{Input, Output, Settings};
+pub use event::{Failure, Input, Output, Settings, Snapshot};
+pub use machine::Client;
+pub use stats::{Phase, Recorder};

@@ -1,0 +1,232 @@
+//! Records what became of each request: counters for `farccctl stats`, the latest units for `farccctl why`.
+//!
+//! Decides nothing. The shell notes events as they happen; the time comes with each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::id::RequestId;
+use crate::model::limits::HISTORY_UNITS_MAX;
+use crate::model::moment::Moment;
+use crate::model::reason::{Reason, Why};
+use crate::model::report::{Attempt, Outcome, Stats, Times, UnitRecord};
+
+/// Where a request's time goes. May be noted more than once; the times add up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Inputs,
+    Queued,
+    Remote,
+}
+
+#[derive(Debug, Default)]
+pub struct Recorder {
+    stats: Stats,
+    records: BTreeMap<RequestId, UnitRecord>,
+    /// Oldest first; the bound of `records`.
+    order: VecDeque<RequestId>,
+    /// When those that have not ended began.
+    began: BTreeMap<RequestId, Moment>,
+}
+
+impl Recorder {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A wrapper asks.
+    pub fn arrived(&mut self, now: Moment, request: RequestId) {
+        self.stats.requests += 1;
+        self.began.insert(request, now);
+        let record = UnitRecord {
+            request: request.0,
+            source: String::new(),
+            output: String::new(),
+            outcome: Outcome::Running,
+            attempts: Vec::new(),
+            times: Times::default(),
+        };
+        if self.records.insert(request, record).is_none() {
+            self.order.push_back(request);
+        }
+        if self.order.len() > HISTORY_UNITS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.records.remove(&oldest);
+        }
+    }
+
+    /// What the request is about, once that is known.
+    pub fn named(&mut self, request: RequestId, source: impl Into<String>, output: impl Into<String>) {
+        if let Some(record) = self.records.get_mut(&request) {
+            record.source = source.into();
+            record.output = output.into();
+        }
+    }
+
+    pub fn spent(&mut self, request: RequestId, phase: Phase, time: Duration) {
+        let Some(record) = self.records.get_mut(&request) else { return };
+        let sum = match phase {
+            Phase::Inputs => &mut record.times.inputs,
+            Phase::Queued => &mut record.times.queued,
+            Phase::Remote => &mut record.times.remote,
+        };
+        *sum += time;
+    }
+
+    /// A builder was tried in vain, whether or not another will do.
+    pub fn attempt_failed(&mut self, request: RequestId, attempt: Attempt) {
+        self.stats.failed_attempts += 1;
+        if let Some(record) = self.records.get_mut(&request) {
+            record.attempts.push(attempt);
+        }
+    }
+
+    /// The request is over. Only the first outcome counts.
+    pub fn ended(&mut self, now: Moment, request: RequestId, outcome: Outcome) {
+        let Some(began) = self.began.remove(&request) else { return };
+        self.count(&outcome);
+        if let Some(record) = self.records.get_mut(&request) {
+            record.times.total = now.since(began);
+            record.outcome = outcome;
+        }
+    }
+
+    /// A result that was counted as remote could not be written, and the wrapper compiled here after all.
+    pub fn write_failed(&mut self, request: RequestId, detail: impl Into<String>) {
+        let Some(record) = self.records.get_mut(&request) else { return };
+        let Outcome::Remote { builder, .. } = &record.outcome else { return };
+        self.stats.remote = self.stats.remote.saturating_sub(1);
+        if let Some(count) = self.stats.builders.get_mut(builder) {
+            *count = count.saturating_sub(1);
+        }
+        let outcome = Outcome::Local { why: Why::new(Reason::WriteFailed, detail) };
+        record.outcome = outcome.clone();
+        self.count(&outcome);
+    }
+
+    fn count(&mut self, outcome: &Outcome) {
+        let why = match outcome {
+            Outcome::Remote { builder, .. } => {
+                self.stats.remote += 1;
+                *self.stats.builders.entry(builder.clone()).or_default() += 1;
+                return;
+            }
+            Outcome::Running | Outcome::Abandoned => return,
+            Outcome::Local { why } => {
+                self.stats.local += 1;
+                self.stats.fallbacks += u64::from(why.reason.is_fallback());
+                why
+            }
+            Outcome::StepAside { why } => {
+                self.stats.bypassed += 1;
+                why
+            }
+        };
+        *self.stats.reasons.entry(why.reason.name().to_owned()).or_default() += 1;
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Counters go back to zero; what is known of units stays.
+    pub fn reset(&mut self) {
+        self.stats = Stats::default();
+    }
+
+    /// The last unit with this source or output.
+    pub fn why(&self, path: &str) -> Option<&UnitRecord> {
+        self.history().rev().find(|record| record.source == path || record.output == path)
+    }
+
+    /// What is remembered, oldest first.
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = &UnitRecord> {
+        self.order.iter().filter_map(|request| self.records.get(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::START + Duration::from_secs(seconds)
+    }
+
+    fn local(reason: Reason) -> Outcome {
+        Outcome::Local { why: reason.into() }
+    }
+
+    fn remote() -> Outcome {
+        Outcome::Remote { builder: "b".to_owned(), job: "1-1".to_owned() }
+    }
+
+    #[test]
+    fn outcomes_are_counted_by_kind_and_reason() {
+        let mut recorder = Recorder::new();
+        let outcomes = [
+            remote(),
+            local(Reason::LocalSlot),
+            local(Reason::BuilderLost),
+            Outcome::StepAside { why: Reason::Link.into() },
+            Outcome::Abandoned,
+        ];
+        for (number, outcome) in (0..).zip(outcomes) {
+            recorder.arrived(at(0), RequestId(number));
+            recorder.ended(at(1), RequestId(number), outcome);
+        }
+        let count = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        let expected = Stats {
+            requests: 5,
+            remote: 1,
+            local: 2,
+            fallbacks: 1,
+            bypassed: 1,
+            reasons: count(&[("local-slot", 1), ("builder-lost", 1), ("link", 1)]),
+            builders: count(&[("b", 1)]),
+            ..Stats::default()
+        };
+        assert_eq!(*recorder.stats(), expected);
+        recorder.reset();
+        assert_eq!(*recorder.stats(), Stats::default());
+        assert_eq!(recorder.history().count(), 5);
+    }
+
+    #[test]
+    fn the_latest_unit_of_a_path_wins() {
+        let mut recorder = Recorder::new();
+        for number in 0..3 {
+            recorder.arrived(at(number), RequestId(number));
+            recorder.named(RequestId(number), "/a.c", format!("/{number}.o"));
+        }
+        recorder.ended(at(9), RequestId(2), remote());
+        let record = recorder.why("/a.c").unwrap();
+        assert_eq!((record.request, record.times.total), (2, Duration::from_secs(7)));
+        assert_eq!(recorder.why("/1.o").unwrap().request, 1);
+        assert_eq!(recorder.why("/b.c"), None);
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_written_is_a_fallback() {
+        let mut recorder = Recorder::new();
+        recorder.arrived(at(0), RequestId(1));
+        recorder.ended(at(1), RequestId(1), remote());
+        recorder.ended(at(2), RequestId(1), local(Reason::LocalSlot));
+        recorder.write_failed(RequestId(1), "disk full");
+        let stats = recorder.stats();
+        assert_eq!((stats.remote, stats.local, stats.fallbacks, stats.builders["b"]), (0, 1, 1, 0));
+    }
+
+    #[test]
+    fn history_is_bounded() {
+        let mut recorder = Recorder::new();
+        for number in 0..=HISTORY_UNITS_MAX as u64 {
+            recorder.arrived(at(0), RequestId(number));
+        }
+        assert_eq!(recorder.history().count(), HISTORY_UNITS_MAX);
+        assert_eq!(recorder.history().next().unwrap().request, 1);
+        recorder.ended(at(1), RequestId(0), local(Reason::LocalSlot));
+        assert_eq!(recorder.stats().local, 1);
+    }
+}
