@@ -119,3 +119,14 @@ pub const TOOLCHAIN_CACHE_BYTES: u64 = 10 << 30;
 pub const INPUT_CACHE_BYTES: u64 = 10 << 30;
 /// Digests a client believes a builder has; 32 bytes each.
 pub const KNOWN_BLOBS_MAX: usize = 1 << 20;
+
+// Configuration.
+
+/// One configuration file or secret. A farm's configuration takes a kilobyte; whatever is larger is the wrong file.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Drop-ins of one directory that are read.
+pub const CONFIG_FILES_MAX: usize = 1000;
+/// A shared token below this length draws a warning: whoever records a handshake can try guesses against it at leisure.
+pub const TOKEN_BYTES_MIN: usize = 16;
+/// A generated token: 256 bits, as much as the hash that uses it.
+pub const TOKEN_BYTES_GENERATED: usize = 32;

@@ -1,6 +1,7 @@
 //! The vocabulary of farcc: ids, digests, paths, jobs, limits. Plain data without I/O, clock or policy.
 
 pub mod digest;
+pub mod exit;
 pub mod id;
 pub mod job;
 pub mod limits;
