@@ -130,3 +130,16 @@ pub const CONFIG_FILES_MAX: usize = 1000;
 pub const TOKEN_BYTES_MIN: usize = 16;
 /// A generated token: 256 bits, as much as the hash that uses it.
 pub const TOKEN_BYTES_GENERATED: usize = 32;
+
+// systemd and D-Bus.
+
+/// `STATUS=` goes to the service manager at most this often: people read it, and a busy daemon changes thousands of times a second.
+pub const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// `PropertiesChanged` at most this often, for the same reason.
+pub const BUS_CHANGES_EVERY: Duration = Duration::from_secs(1);
+/// First pause before the bus is tried again; doubles.
+pub const BUS_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// Longest pause: a bus that was installed later is found within this.
+pub const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Commands from the bus that wait for the daemon's loop; people give one at a time.
+pub const BUS_COMMANDS_MAX: usize = 16;
