@@ -59,6 +59,10 @@ pub const AUTOSTART_MAX: Duration = Duration::from_secs(3);
 pub const REQUESTS_MAX: usize = 16_384;
 /// Files handed to a wrapper in one message: the kernel takes 253 descriptors at a time, no compile writes more than a dozen.
 pub const OUTPUT_FILES_MAX: usize = 200;
+/// The kernel's SCM_MAX_FD: room for whatever a peer may send in one message.
+pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 253;
+/// After a wrapper has started a daemon, the next start must wait this long: one that cannot start is not started for each unit.
+pub const AUTOSTART_PAUSE: Duration = Duration::from_secs(2);
 /// Records that `farccctl why` can look at.
 pub const HISTORY_UNITS_MAX: usize = 8192;
 

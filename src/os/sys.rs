@@ -2,14 +2,350 @@
 
 #![allow(unsafe_code, reason = "the one module that may; each block says why it is sound")]
 
-/// Fills `bytes` from the kernel's generator; waits for it once after boot.
-pub fn fill_random(bytes: &mut [u8]) {
-    let mut n_filled = 0;
-    while n_filled < bytes.len() {
-        match rustix::rand::getrandom(&mut bytes[n_filled..], rustix::rand::GetRandomFlags::empty()) {
-            Ok(n) => n_filled += n,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => panic!("the kernel has no random numbers: {error}"),
+pub mod wrapper {
+    //! Signals as they were given and are passed on, the compiler as a child, and the start of a detached daemon.
+
+    use std::ffi::{CStr, CString};
+    use std::io;
+    use std::mem::MaybeUninit;
+    use std::os::fd::{AsRawFd, BorrowedFd};
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use crate::model::job::Ending;
+
+    /// An ELF note that says "this program is farcc", where a loader or a reader of the file's first page finds it.
+    ///
+    /// Owner name, type, and an empty description, as `elf(5)` lays notes out.
+    #[repr(C, align(4))]
+    struct Note {
+        name_bytes: u32,
+        description_bytes: u32,
+        kind: u32,
+        name: [u8; 16],
+    }
+
+    /// Owner name of the note.
+    pub const NOTE_NAME: [u8; 16] = *b"farcc-a-wrapper\0";
+
+    #[used]
+    // SAFETY: a section of its own, plain data, laid out as a note is.
+    #[unsafe(link_section = ".note.farcc")]
+    static NOTE: Note = Note { name_bytes: 16, description_bytes: 0, kind: 1, name: NOTE_NAME };
+
+    /// Whether this process was started with SIGPIPE ignored (services of systemd are). Rust's runtime ignores it
+    /// before `main`, so it is looked up before that.
+    static SIGPIPE_GIVEN_IGNORED: AtomicBool = AtomicBool::new(false);
+
+    extern "C" fn look_up_sigpipe() {
+        SIGPIPE_GIVEN_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    }
+
+    #[used]
+    // SAFETY: the section holds pointers to functions that the loader calls once; this one only asks for a disposition.
+    #[unsafe(link_section = ".init_array")]
+    static BEFORE_MAIN: extern "C" fn() = look_up_sigpipe;
+
+    /// A set of signals.
+    #[derive(Clone, Copy)]
+    pub struct SignalSet(libc::sigset_t);
+
+    impl std::fmt::Debug for SignalSet {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_set().entries((1..=64).filter(|&signal| self.contains(signal))).finish()
         }
+    }
+
+    impl SignalSet {
+        pub fn new(signals: impl IntoIterator<Item = i32>) -> Self {
+            let mut set = MaybeUninit::uninit();
+            // SAFETY: sigemptyset initialises the set it is given.
+            let mut set = unsafe {
+                libc::sigemptyset(set.as_mut_ptr());
+                set.assume_init()
+            };
+            for signal in signals {
+                // SAFETY: the set is initialised; a number that is no signal is refused with EINVAL and changes nothing.
+                unsafe { libc::sigaddset(&raw mut set, signal) };
+            }
+            Self(set)
+        }
+
+        pub fn contains(&self, signal: i32) -> bool {
+            // SAFETY: the set is initialised.
+            unsafe { libc::sigismember(&raw const self.0, signal) == 1 }
+        }
+
+        /// Signals that wait for this process while it blocks them.
+        pub fn pending() -> Self {
+            let mut set = Self::new([]);
+            // SAFETY: the set is initialised and ours.
+            unsafe { libc::sigpending(&raw mut set.0) };
+            set
+        }
+
+        /// Signals that this thread blocks.
+        pub fn blocked() -> Self {
+            Self::new([]).change_mask(libc::SIG_BLOCK)
+        }
+
+        /// Blocks these too; what was blocked before comes back.
+        pub fn block(&self) -> Self {
+            self.change_mask(libc::SIG_BLOCK)
+        }
+
+        /// Unblocks these; what was blocked before comes back.
+        pub fn unblock(&self) -> Self {
+            self.change_mask(libc::SIG_UNBLOCK)
+        }
+
+        /// Blocks exactly these.
+        pub fn make_mask(&self) {
+            self.change_mask(libc::SIG_SETMASK);
+        }
+
+        fn change_mask(&self, how: i32) -> Self {
+            let mut before = Self::new([]);
+            // SAFETY: both sets are initialised; only this thread's mask changes.
+            unsafe { libc::pthread_sigmask(how, &raw const self.0, &raw mut before.0) };
+            before
+        }
+
+        /// Waits for one of these, all of which must be blocked.
+        pub fn wait(&self) -> Arrived {
+            let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+            loop {
+                // SAFETY: the set is initialised, and the kernel writes a whole siginfo_t where one fits.
+                let signal = unsafe { libc::sigwaitinfo(&raw const self.0, info.as_mut_ptr()) };
+                if signal > 0 {
+                    // SAFETY: zeroed is a valid siginfo_t, and the call has succeeded besides.
+                    let code = unsafe { info.assume_init_ref() }.si_code;
+                    return Arrived { signal, from_kernel: code == libc::SI_KERNEL };
+                }
+                // EINTR is all that can come here: stopped and continued meanwhile.
+            }
+        }
+    }
+
+    /// A signal that was waited for.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Arrived {
+        pub signal: i32,
+        /// The terminal sent it, and so to the whole foreground group; not a process by `kill`.
+        pub from_kernel: bool,
+    }
+
+    /// True where `signal` is ignored.
+    pub fn is_ignored(signal: i32) -> bool {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: without a new action the call only fills the old one; zeroed is valid where it fails.
+        let action = unsafe {
+            libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+            action.assume_init()
+        };
+        action.sa_sigaction == libc::SIG_IGN
+    }
+
+    fn dispose(signal: i32, disposition: libc::sighandler_t) {
+        // SAFETY: only SIG_DFL and SIG_IGN are passed: no handler of ours ever runs.
+        unsafe { libc::signal(signal, disposition) };
+    }
+
+    /// What the caller gave this process and a program started in its place must get.
+    #[derive(Clone, Copy, Debug)]
+    pub struct GivenSignals {
+        mask: SignalSet,
+        sigpipe_ignored: bool,
+        sigchld_ignored: bool,
+    }
+
+    impl GivenSignals {
+        /// Notes them, and makes the end of children noticeable. To be called once, before anything changes signals.
+        pub fn note() -> Self {
+            let given = Self {
+                mask: SignalSet::blocked(),
+                sigpipe_ignored: SIGPIPE_GIVEN_IGNORED.load(Ordering::Relaxed),
+                sigchld_ignored: is_ignored(libc::SIGCHLD),
+            };
+            dispose(libc::SIGCHLD, libc::SIG_DFL);
+            given
+        }
+
+        fn restore(&self) {
+            let disposition = |ignored| if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+            dispose(libc::SIGPIPE, disposition(self.sigpipe_ignored));
+            dispose(libc::SIGCHLD, disposition(self.sigchld_ignored));
+            self.mask.make_mask();
+        }
+
+        /// `command` starts with these, and not with the defaults that std gives.
+        pub fn pass_to(self, command: &mut Command) {
+            let restore = move || {
+                self.restore();
+                Ok(())
+            };
+            // SAFETY: only system calls that are safe after fork.
+            unsafe { command.pre_exec(restore) };
+        }
+    }
+
+    /// `command` is killed when this process dies, by SIGKILL too.
+    pub fn die_with_this_process(command: &mut Command) {
+        let parent = std::process::id();
+        let ask = move || {
+            // SAFETY: plain system calls with constant arguments, safe after fork.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid().cast_unsigned() != parent {
+                    libc::_exit(1);
+                }
+            }
+            Ok(())
+        };
+        // SAFETY: the closure makes only system calls that are safe after fork.
+        unsafe { command.pre_exec(ask) };
+    }
+
+    /// A child that has ended.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Reaped {
+        pub ending: Ending,
+        /// User plus system time, its own children's included.
+        pub cpu: Duration,
+    }
+
+    /// Collects the child `pid` if it has ended.
+    pub fn reap(pid: u32) -> io::Result<Option<Reaped>> {
+        let mut status = 0;
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: both places fit what the kernel writes; zeroed is a valid rusage.
+        let (found, usage) = unsafe {
+            let found = libc::wait4(pid.cast_signed(), &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
+            (found, usage.assume_init())
+        };
+        let ending = match found {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => return Ok(None),
+            // Without WUNTRACED a child that is reported has ended, in one of two ways; both numbers have seven or eight bits.
+            _ if libc::WIFSIGNALED(status) => Ending::Signalled(libc::WTERMSIG(status) as u8),
+            _ => Ending::Exited(libc::WEXITSTATUS(status) as u8),
+        };
+        Ok(Some(Reaped { ending, cpu: duration(usage.ru_utime) + duration(usage.ru_stime) }))
+    }
+
+    fn duration(time: libc::timeval) -> Duration {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    }
+
+    /// Dies by `signal`, leaving no core; comes back where that signal does not kill.
+    pub fn die_by(signal: i32) {
+        // SAFETY: plain system calls; no memory is shared with the kernel.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+        dispose(signal, libc::SIG_DFL);
+        send_to_self(signal);
+        SignalSet::new([signal]).unblock();
+    }
+
+    /// Stops by `signal` as its default action has it, and comes back when continued.
+    pub fn stop_by(signal: i32) {
+        send_to_self(signal);
+        let mask = SignalSet::new([signal]).unblock();
+        mask.make_mask();
+    }
+
+    fn send_to_self(signal: i32) {
+        // SAFETY: a plain system call.
+        unsafe { libc::raise(signal) };
+    }
+
+    /// Waits until `stream` takes bytes, or never will again.
+    pub fn wait_writable(stream: BorrowedFd<'_>) {
+        let mut wanted = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one entry, as is said; an interrupted wait is the caller's to repeat.
+        unsafe { libc::poll(&raw mut wanted, 1, -1) };
+    }
+
+    /// Starts `program` as a daemon: in a session of its own, at `/`, with `/dev/null` as its three streams and `socket` as
+    /// descriptor 3, every other descriptor closed (make's jobserver, a pipe that someone reads to its end), default signals,
+    /// private files.
+    ///
+    /// The environment is `env` plus `LISTEN_FDS=1` and `LISTEN_PID`. The daemon is nobody's child when this comes back.
+    pub fn start_daemon(program: &CStr, env: &[CString], socket: BorrowedFd<'_>) -> io::Result<()> {
+        let mut listen_pid = *b"LISTEN_PID=..........\0";
+        let listen_pid = listen_pid.as_mut_ptr();
+        let arguments = [program.as_ptr(), std::ptr::null()];
+        let mut variables: Vec<*const libc::c_char> = env.iter().map(|variable| variable.as_ptr()).collect();
+        variables.extend([c"LISTEN_FDS=1".as_ptr(), listen_pid.cast(), std::ptr::null()]);
+        let socket = socket.as_raw_fd();
+        // SAFETY: the child makes only system calls that are safe after fork, on memory prepared before it, and never
+        // returns; what the pointers point to outlives the call, and ends as execve wants it.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::setsid();
+                match libc::fork() {
+                    0 => {
+                        write_number(listen_pid.add(b"LISTEN_PID=".len()), libc::getpid().cast_unsigned());
+                        become_daemon(program, &arguments, &variables, socket)
+                    }
+                    daemon => libc::_exit(i32::from(daemon < 0)),
+                }
+            }
+            let mut status = 0;
+            if child < 0 || libc::waitpid(child, &raw mut status, 0) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            if status == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EAGAIN)) }
+        }
+    }
+
+    /// # Safety
+    /// Only in a child of fork; both lists end with a null and point to strings that end with a NUL.
+    unsafe fn become_daemon(
+        program: &CStr,
+        arguments: &[*const libc::c_char],
+        variables: &[*const libc::c_char],
+        socket: i32,
+    ) -> ! {
+        // SAFETY: system calls that are safe after fork; nothing allocates.
+        unsafe {
+            if socket == 3 {
+                libc::fcntl(3, libc::F_SETFD, 0);
+            } else {
+                libc::dup2(socket, 3);
+            }
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+            for stream in 0..=2 {
+                libc::dup2(null, stream);
+            }
+            libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0);
+            libc::chdir(c"/".as_ptr());
+            libc::umask(0o077);
+            for signal in 1..=libc::SIGRTMAX() {
+                dispose(signal, libc::SIG_DFL);
+            }
+            SignalSet::new([]).make_mask();
+            libc::execve(program.as_ptr(), arguments.as_ptr(), variables.as_ptr());
+            libc::_exit(127)
+        }
+    }
+
+    /// Writes `number` in decimal and a NUL.
+    ///
+    /// # Safety
+    /// `text` has room for eleven bytes.
+    unsafe fn write_number(text: *mut u8, number: u32) {
+        let length = number.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut rest = number;
+        for position in (0..length).rev() {
+            // SAFETY: a u32 has ten digits at most.
+            unsafe { text.add(position).write(b'0' + (rest % 10) as u8) };
+            rest /= 10;
+        }
+        // SAFETY: the eleventh byte at most.
+        unsafe { text.add(length).write(0) };
     }
 }
