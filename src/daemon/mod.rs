@@ -1,1 +1,6 @@
-//! The shells of the three daemons.
+//! The shells of the three daemons: each owns its sockets and tasks, feeds its engine and performs what the engine decides.
+
+pub mod link;
+pub mod pulse;
+pub mod scheduler;
+pub mod start;

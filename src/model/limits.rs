@@ -147,3 +147,6 @@ pub const BUS_RETRY_FIRST: Duration = Duration::from_millis(250);
 pub const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Commands from the bus that wait for the daemon's loop; people give one at a time.
 pub const BUS_COMMANDS_MAX: usize = 16;
+
+/// A client daemon that no wrapper needed for this long ends; the next one starts it again in milliseconds.
+pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(15 * 60);

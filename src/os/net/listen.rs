@@ -23,6 +23,7 @@ use super::tls::{self, EXPORTER_BYTES, Proven};
 use super::{Body, Identity};
 use crate::model::digest::Digest;
 use crate::model::limits::{CONNECTIONS_MAX, HANDSHAKE_MAX, KEEPALIVE_EVERY, KEEPALIVE_MAX, STREAMS_MAX};
+use crate::os::systemd::messages;
 
 /// Who sent a request: a fingerprint that its TLS handshake proved, nothing more.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ pub async fn serve(
         let (acceptor, handler) = (acceptor.clone(), handler.clone());
         connections.spawn(async move {
             if let Err(refusal) = connection(stream, address, acceptor, handler).await {
-                tracing::warn!(farcc_peer = %address, cause = %refusal, "refused a connection");
+                tracing::warn!(message_id = messages::PEER_REFUSED, farcc_peer = %address, cause = %refusal, "refused a connection");
             }
             drop(permit);
         });

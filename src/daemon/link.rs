@@ -1,0 +1,140 @@
+//! What the ends of a scheduler link have in common: dialling with proof, and queues towards a peer.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::engine::wire::farm::{Greeting, Hello, Refusal, Role, Welcome};
+use crate::engine::wire::handshake::{self, OURS, Prover};
+use crate::model::digest::Digest;
+use crate::model::limits::{HANDSHAKE_MAX, HEARTBEAT_SILENCE_MAX};
+use crate::os::net::{self, Connection, FrameReader, FrameWriter, Identity, StreamError};
+
+/// Messages that may wait for one peer. A peer that far behind is not reading any more.
+pub const LINK_QUEUE: usize = 4096;
+
+/// Where a scheduler link is opened.
+pub const LINK_PATH: &str = "/v1/link";
+
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error(transparent)]
+    Connect(#[from] net::ConnectError),
+    #[error("the connection broke: {0}")]
+    Http(#[from] hyper::Error),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("the scheduler refused: {message}")]
+    Refused { why: Refusal, message: String },
+    #[error("the scheduler does not know the shared secret; check the token on both sides, or join the farm again")]
+    Unproven,
+    #[error(transparent)]
+    Version(#[from] handshake::VersionError),
+    #[error("no answer within {} s", HANDSHAKE_MAX.as_secs())]
+    Silent,
+}
+
+/// Who dials, and what it knows.
+#[derive(Debug)]
+pub struct Dialler<'a> {
+    /// `host:port`.
+    pub address: &'a str,
+    pub identity: &'a Identity,
+    /// The scheduler's certificate, where an invitation named it.
+    pub fingerprint: Option<Digest>,
+    pub secret: &'a str,
+    /// Host name, for people.
+    pub name: &'a str,
+}
+
+/// A link that both sides have proved.
+#[derive(Debug)]
+pub struct Link {
+    pub welcome: Welcome,
+    pub reader: FrameReader,
+    pub writer: FrameWriter,
+    pub connection: Connection,
+}
+
+impl Dialler<'_> {
+    /// Opens a link in this role and checks the scheduler's proof.
+    ///
+    /// # Errors
+    /// Why there is no link; nothing was believed that came from an unproven peer.
+    pub async fn dial(&self, role: Role) -> Result<Link, DialError> {
+        let connection = net::connect(&[self.address.to_owned()], self.identity, self.fingerprint).await?;
+        timeout(HANDSHAKE_MAX, self.greet(connection, role)).await.unwrap_or(Err(DialError::Silent))
+    }
+
+    async fn greet(&self, connection: Connection, role: Role) -> Result<Link, DialError> {
+        let (ours, theirs) = match role {
+            Role::Client => (Prover::Client, Prover::SchedulerToClient),
+            Role::Builder(_) => (Prover::Builder, Prover::SchedulerToBuilder),
+        };
+        let proof = handshake::proof(self.secret, ours, &connection.exporter);
+        let (mut writer, body) = net::body_channel();
+        writer.send(&Hello { version: OURS, name: self.name.to_owned(), proof, role }).await?;
+        let response = connection.post(LINK_PATH, body).await?;
+        let mut reader = FrameReader::new(response.into_body());
+        let welcome = match reader.next::<Greeting>().await? {
+            Greeting::Refused { why, message } => return Err(DialError::Refused { why, message }),
+            Greeting::Welcome(welcome) => welcome,
+        };
+        handshake::agree(OURS, welcome.version)?;
+        if !handshake::proof(self.secret, theirs, &connection.exporter).verifies(&welcome.proof) {
+            return Err(DialError::Unproven);
+        }
+        reader.trust();
+        Ok(Link { welcome, reader, writer, connection })
+    }
+}
+
+/// The next message, or `None` when the link is over, for whatever reason: the end, a breach, or silence.
+pub async fn next_message<M: DeserializeOwned>(reader: &mut FrameReader) -> Option<M> {
+    match timeout(HEARTBEAT_SILENCE_MAX, reader.next()).await {
+        Ok(Ok(message)) => Some(message),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "link ended");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("link silent");
+            None
+        }
+    }
+}
+
+/// Sends what is queued until the queue or the peer ends.
+pub async fn drain_queue<M: Serialize>(mut queue: mpsc::Receiver<M>, mut writer: FrameWriter) {
+    while let Some(message) = queue.recv().await {
+        if let Err(error) = writer.send(&message).await {
+            tracing::debug!(%error, "link ended");
+            return;
+        }
+    }
+}
+
+/// Pauses between attempts to reach a scheduler: short at first, so that a restart is hardly noticed.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    n_failures: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    pub fn reset(&mut self) {
+        self.n_failures = 0;
+    }
+
+    /// The next pause; doubles up to two seconds.
+    pub fn pause(&mut self) -> Duration {
+        let pause = Self::FIRST.saturating_mul(1 << self.n_failures.min(8)).min(Self::LONGEST);
+        self.n_failures += 1;
+        pause
+    }
+}

@@ -1,0 +1,423 @@
+//! The loop: events of links in, engine's outputs out.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::session::{Door, Secrets};
+use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message};
+use crate::daemon::pulse::Pulse;
+use crate::engine::scheduler::{Input, Output, Scheduler, Settings};
+use crate::engine::wire::farm::{
+    BuilderOffer, BuilderToScheduler, ClientToScheduler, FarmStatus, Lease, Refusal, SchedulerToBuilder,
+    SchedulerToClient,
+};
+use crate::model::digest::Digest;
+use crate::model::id::{BuilderId, ClientId, Instance};
+use crate::model::limits::{BUILDERS_MAX, CLIENTS_MAX};
+use crate::model::moment::Moment;
+use crate::os::clock::Clock;
+use crate::os::net::{self, FrameReader, FrameWriter, Identity};
+use crate::os::systemd::messages;
+
+/// All that a scheduler is made of; the same from systemd, a terminal or a test.
+#[derive(Debug)]
+pub struct Setup {
+    pub listeners: Vec<TcpListener>,
+    pub identity: Identity,
+    pub client_secret: String,
+    pub builder_secret: String,
+    pub instance: Instance,
+    /// Where the state of the farm is published for the bus and the service manager.
+    pub status: watch::Sender<FarmStatus>,
+    pub pulse: Pulse,
+}
+
+/// Events that may wait for the loop.
+const INBOX: usize = 4096;
+/// Status, watchdog and timers are looked at this often at least.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs until `shutdown` is ready.
+///
+/// # Errors
+/// Where TLS cannot be set up.
+pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result<(), rustls::Error> {
+    let (inbox, mut events) = mpsc::channel(INBOX);
+    let secrets = Secrets { client: setup.client_secret, builder: setup.builder_secret };
+    let door = Arc::new(Door { secrets, inbox: inbox.clone() });
+    let identity = Arc::new(setup.identity);
+    let mut listening = JoinSet::new();
+    for listener in setup.listeners {
+        let (door, identity) = (door.clone(), identity.clone());
+        listening.spawn(async move { net::serve(listener, &identity, door).await });
+    }
+    let mut driver = Driver {
+        clock: Clock::new(),
+        instance: setup.instance,
+        engine: Scheduler::new(Settings::new(setup.instance)),
+        clients: BTreeMap::new(),
+        builders: BTreeMap::new(),
+        next_link: 0,
+        links: JoinSet::new(),
+        inbox,
+    };
+    let mut tick = tokio::time::interval(TICK);
+    tokio::pin!(shutdown);
+    loop {
+        driver.perform();
+        let timer = driver.engine.poll_timeout().map(|at| driver.clock.instant(at));
+        tokio::select! {
+            Some(event) = events.recv() => driver.handle(event),
+            () = until(timer) => driver.engine.handle_timeout(driver.clock.now()),
+            _ = tick.tick() => {
+                let now = driver.clock.now();
+                let status = driver.engine.snapshot(now);
+                setup.pulse.beat(now, true, &describe(&status));
+                setup.status.send_replace(status);
+            }
+            Some(ended) = listening.join_next() => {
+                if let Ok(Err(error)) = ended {
+                    return Err(error);
+                }
+            }
+            Some(_) = driver.links.join_next() => {}
+            () = &mut shutdown => {
+                setup.pulse.stopping();
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// One line for `systemctl status`.
+fn describe(status: &FarmStatus) -> String {
+    let slots: u32 = status.builders.iter().map(|builder| builder.slots).sum();
+    let leased: u32 = status.builders.iter().map(|builder| builder.leased).sum();
+    format!(
+        "{} builders, {leased} of {slots} slots leased, {} clients, {} slots wanted",
+        status.builders.len(),
+        status.clients,
+        status.queued
+    )
+}
+
+/// Waits for a deadline, or for ever where there is none.
+async fn until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What links tell the loop.
+pub(super) enum Event {
+    ClientJoined { client: ClientId, joined: Joined },
+    BuilderJoined { builder: BuilderId, offer: BuilderOffer, joined: Joined },
+    FromClient { client: ClientId, link: u64, message: ClientToScheduler },
+    FromBuilder { builder: BuilderId, link: u64, message: BuilderToScheduler },
+    ClientEnded { client: ClientId, link: u64 },
+    BuilderEnded { builder: BuilderId, link: u64 },
+}
+
+/// A proven peer that wants in.
+pub(super) struct Joined {
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
+    pub(super) reader: FrameReader,
+    pub(super) writer: FrameWriter,
+    pub(super) reply: oneshot::Sender<Result<Grant, Refusal>>,
+}
+
+/// What the peer is welcomed with. The greeting goes out before anything queued: the queue starts when the writer comes back.
+pub(super) struct Grant {
+    pub(super) instance: Instance,
+    pub(super) lease_key: Option<Digest>,
+    pub(super) now: Moment,
+    pub(super) epoch: u64,
+    pub(super) writer: FrameWriter,
+    pub(super) start: oneshot::Sender<FrameWriter>,
+}
+
+struct ClientLink {
+    link: u64,
+    queue: mpsc::Sender<SchedulerToClient>,
+}
+
+struct BuilderLink {
+    link: u64,
+    name: String,
+    addresses: Vec<String>,
+    lease_key: Digest,
+    epoch: u64,
+    queue: mpsc::Sender<SchedulerToBuilder>,
+}
+
+struct Driver {
+    clock: Clock,
+    instance: Instance,
+    engine: Scheduler,
+    clients: BTreeMap<ClientId, ClientLink>,
+    builders: BTreeMap<BuilderId, BuilderLink>,
+    next_link: u64,
+    links: JoinSet<()>,
+    inbox: mpsc::Sender<Event>,
+}
+
+impl Driver {
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::ClientJoined { client, joined } => self.client_joined(client, joined),
+            Event::BuilderJoined { builder, offer, joined } => self.builder_joined(builder, offer, joined),
+            Event::FromClient { client, link, message } => {
+                if self.clients.get(&client).is_some_and(|known| known.link == link) {
+                    self.from_client(client, message);
+                }
+            }
+            Event::FromBuilder { builder, link, message } => {
+                if self.builders.get(&builder).is_some_and(|known| known.link == link) {
+                    self.from_builder(builder, message);
+                }
+            }
+            Event::ClientEnded { client, link } => {
+                if self.clients.get(&client).is_some_and(|known| known.link == link) {
+                    self.clients.remove(&client);
+                    tracing::debug!(farcc_client = %client, "client gone");
+                    self.feed(Input::ClientLost { client });
+                }
+            }
+            Event::BuilderEnded { builder, link } => {
+                if self.builders.get(&builder).is_some_and(|known| known.link == link) {
+                    self.lose_builder(builder);
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.engine.handle(self.clock.now(), input);
+        self.perform();
+    }
+
+    fn client_joined(&mut self, client: ClientId, joined: Joined) {
+        if self.clients.len() >= CLIENTS_MAX {
+            drop(joined.reply.send(Err(Refusal::Full)));
+            return;
+        }
+        let (link, queue) = self.start(
+            joined.reader,
+            move |link, message| Event::FromClient { client, link, message },
+            move |link| Event::ClientEnded { client, link },
+        );
+        let (queue, start) = queue;
+        let grant = self.grant(None, 0, joined.writer, start);
+        self.clients.insert(client, ClientLink { link, queue });
+        tracing::debug!(farcc_client = %client, name = joined.name, farcc_peer = %joined.address, "client joined");
+        self.feed(Input::ClientJoined { client, name: joined.name });
+        drop(joined.reply.send(Ok(grant)));
+    }
+
+    fn builder_joined(&mut self, builder: BuilderId, offer: BuilderOffer, joined: Joined) {
+        if self.builders.len() >= BUILDERS_MAX {
+            drop(joined.reply.send(Err(Refusal::Full)));
+            return;
+        }
+        let (link, (queue, start)) = self.start(
+            joined.reader,
+            move |link, message| Event::FromBuilder { builder, link, message },
+            move |link| Event::BuilderEnded { builder, link },
+        );
+        let lease_key = random_key();
+        let name = joined.name.clone();
+        tracing::info!(
+            message_id = messages::BUILDER_JOINED,
+            farcc_builder = name,
+            farcc_peer = %joined.address,
+            slots = offer.slots,
+            "builder joined"
+        );
+        let addresses = offer.addresses.clone();
+        self.builders.insert(builder, BuilderLink { link, name, addresses, lease_key, epoch: 0, queue });
+        self.feed(Input::BuilderJoined {
+            builder,
+            name: joined.name,
+            addresses: offer.addresses,
+            slots: offer.slots,
+            architecture: offer.architecture,
+            outstanding: offer.outstanding,
+        });
+        let epoch = self.builders.get(&builder).map_or(0, |known| known.epoch);
+        let grant = self.grant(Some(lease_key), epoch, joined.writer, start);
+        drop(joined.reply.send(Ok(grant)));
+    }
+
+    fn lose_builder(&mut self, builder: BuilderId) {
+        if let Some(known) = self.builders.remove(&builder) {
+            tracing::warn!(
+                message_id = messages::BUILDER_LOST,
+                farcc_builder = known.name,
+                "builder lost; its leases are revoked until it comes back"
+            );
+        }
+        self.feed(Input::BuilderLost { builder });
+    }
+
+    fn grant(
+        &self,
+        lease_key: Option<Digest>,
+        epoch: u64,
+        writer: FrameWriter,
+        start: oneshot::Sender<FrameWriter>,
+    ) -> Grant {
+        Grant { instance: self.instance, lease_key, now: self.clock.now(), epoch, writer, start }
+    }
+
+    /// Starts the two tasks of a link: one reads into the inbox, one writes what is queued, once it gets its writer.
+    #[expect(clippy::type_complexity, reason = "one place unpacks it at once")]
+    fn start<In: DeserializeOwned + Send + 'static, Out: Serialize + Send + Sync + 'static>(
+        &mut self,
+        mut reader: FrameReader,
+        message_event: impl Fn(u64, In) -> Event + Send + Sync + 'static,
+        end_event: impl FnOnce(u64) -> Event + Send + 'static,
+    ) -> (u64, (mpsc::Sender<Out>, oneshot::Sender<FrameWriter>)) {
+        let link = self.next_link;
+        self.next_link += 1;
+        let (queue, queued) = mpsc::channel(LINK_QUEUE);
+        let (start, started) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        self.links.spawn(async move {
+            let writing = async {
+                if let Ok(writer) = started.await {
+                    drain_queue(queued, writer).await;
+                }
+            };
+            let reading = async {
+                while let Some(message) = next_message(&mut reader).await {
+                    if inbox.send(message_event(link, message)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! { () = writing => {} () = reading => {} }
+            drop(inbox.send(end_event(link)).await);
+        });
+        (link, (queue, start))
+    }
+
+    fn from_client(&mut self, client: ClientId, message: ClientToScheduler) {
+        match message {
+            ClientToScheduler::Demand { class, slots } => self.feed(Input::Demand { client, class, slots }),
+            ClientToScheduler::Return { lease } => self.feed(Input::Returned { client, lease }),
+            ClientToScheduler::Complain { builder, lease, detail } => {
+                let name = self.builders.get(&builder).map_or("unknown", |known| known.name.as_str());
+                tracing::warn!(
+                    message_id = messages::BUILDER_QUARANTINED,
+                    farcc_builder = name,
+                    farcc_lease = %lease,
+                    farcc_client = %client,
+                    cause = detail,
+                    "a client complains; the builder pauses"
+                );
+                self.feed(Input::Complaint { client, builder, lease });
+            }
+            ClientToScheduler::Heartbeat => {
+                self.feed(Input::ClientHeartbeat { client });
+                self.tell_client(client, SchedulerToClient::Heartbeat);
+            }
+            ClientToScheduler::Status => {
+                let status = self.engine.snapshot(self.clock.now());
+                self.tell_client(client, SchedulerToClient::Status(status));
+            }
+        }
+    }
+
+    fn from_builder(&mut self, builder: BuilderId, message: BuilderToScheduler) {
+        match message {
+            BuilderToScheduler::Heartbeat { outstanding, finished, failed } => {
+                self.feed(Input::BuilderHeartbeat { builder, outstanding, finished, failed });
+                self.tell_clock(builder);
+            }
+            BuilderToScheduler::Draining { draining } => self.feed(Input::BuilderDraining { builder, draining }),
+        }
+    }
+
+    fn tell_clock(&mut self, builder: BuilderId) {
+        if let Some(known) = self.builders.get(&builder) {
+            let clock = SchedulerToBuilder::Clock { now: self.clock.now(), epoch: known.epoch };
+            // A full queue is a builder that does not read; silence will end its link.
+            drop(known.queue.try_send(clock));
+        }
+    }
+
+    fn tell_client(&mut self, client: ClientId, message: SchedulerToClient) {
+        if let Some(known) = self.clients.get(&client) {
+            if known.queue.try_send(message).is_err() {
+                // It has stopped reading. Dropping its queue ends the link, which reports it lost.
+                self.clients.remove(&client);
+                self.engine.handle(self.clock.now(), Input::ClientLost { client });
+            }
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Granted { client, lease, class, builder, slots, expires, epoch } => {
+                    let Some(known) = self.builders.get(&builder) else { continue };
+                    let mut lease = Lease {
+                        id: lease,
+                        builder,
+                        builder_name: known.name.clone(),
+                        addresses: known.addresses.clone(),
+                        slots,
+                        expires,
+                        epoch,
+                        mac: Digest::from_bytes([0; Digest::BYTES]),
+                    };
+                    lease.mac = lease.code(&known.lease_key, client);
+                    tracing::debug!(farcc_lease = %lease.id, farcc_builder = lease.builder_name, farcc_client = %client, "lease granted");
+                    self.tell_client(client, SchedulerToClient::Granted { lease, class });
+                }
+                Output::Revoked { client, lease } => {
+                    tracing::debug!(farcc_lease = %lease, farcc_client = %client, "lease revoked");
+                    self.tell_client(client, SchedulerToClient::Revoked { lease });
+                }
+                Output::Recalled { client, lease } => self.tell_client(client, SchedulerToClient::Recalled { lease }),
+                Output::Hopeless { client, class, hopeless } => {
+                    self.tell_client(client, SchedulerToClient::Hopeless { class, hopeless });
+                }
+                Output::Epoch { builder, epoch } => {
+                    if let Some(known) = self.builders.get_mut(&builder) {
+                        known.epoch = epoch;
+                    }
+                    self.tell_clock(builder);
+                }
+                Output::CloseBuilder { builder } => {
+                    if let Some(known) = self.builders.remove(&builder) {
+                        tracing::warn!(
+                            message_id = messages::BUILDER_LOST,
+                            farcc_builder = known.name,
+                            "builder silent; its leases are revoked until it comes back"
+                        );
+                    }
+                }
+                Output::CloseClient { client } => {
+                    self.clients.remove(&client);
+                }
+            }
+        }
+    }
+}
+
+/// A key that nobody can guess.
+fn random_key() -> Digest {
+    Digest::from_bytes(crate::os::random::bytes())
+}

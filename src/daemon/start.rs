@@ -1,0 +1,138 @@
+//! What the three `main` functions share: arguments, one-line errors, the runtime, the end.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::model::exit;
+
+/// What a daemon was called with.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Arguments {
+    /// Replaces every configuration file that would be looked for.
+    pub config: Option<PathBuf>,
+}
+
+/// Why a daemon ends before it serves: an exit status of [`exit`] and one line for people.
+#[derive(Debug)]
+pub struct Failure {
+    pub status: u8,
+    pub line: String,
+}
+
+impl Failure {
+    pub fn new(status: u8, cause: impl Display) -> Self {
+        Self { status, line: cause.to_string() }
+    }
+
+    /// For `map_err`.
+    pub fn with<E: Display>(status: u8) -> impl Fn(E) -> Self {
+        move |cause| Self::new(status, cause)
+    }
+}
+
+/// Runs a daemon's own part of `main`, and says on standard error why it failed.
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "before there is a log, and for --help and --version")]
+pub fn main(name: &str, run: impl FnOnce(Arguments) -> Result<(), Failure>) -> ExitCode {
+    let arguments = match parse(std::env::args_os().skip(1)) {
+        Ok(Parsed::Run(arguments)) => arguments,
+        Ok(Parsed::Version) => {
+            println!("{name} {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::from(exit::OK);
+        }
+        Ok(Parsed::Help) => {
+            println!("Usage: {name} [--config FILE]\n\nSee {name}(8).");
+            return ExitCode::from(exit::OK);
+        }
+        Err(word) => {
+            eprintln!("{name}: unknown argument {word:?}; it takes --config FILE, --help and --version");
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(Failure { status, line }) => {
+            eprintln!("{name}: {line}");
+            ExitCode::from(status)
+        }
+    }
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Parsed {
+    Run(Arguments),
+    Version,
+    Help,
+}
+
+fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Parsed, OsString> {
+    let mut arguments = Arguments::default();
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--config") => arguments.config = Some(words.next().ok_or(word)?.into()),
+            Some("--version") => return Ok(Parsed::Version),
+            Some("--help" | "-h") => return Ok(Parsed::Help),
+            Some(joined) if joined.starts_with("--config=") => {
+                arguments.config = Some(joined["--config=".len()..].into())
+            }
+            _ => return Err(word),
+        }
+    }
+    Ok(Parsed::Run(arguments))
+}
+
+/// Runs `serve` on a runtime of its own until it ends. Call it single-threaded: threads start here.
+pub fn block_on<T>(serve: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(exit::INTERNAL, format!("cannot start threads: {error}")))?;
+    let served = runtime.block_on(serve);
+    // Blocking work that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
+    served
+}
+
+/// Ready when the daemon is asked to end: SIGTERM or SIGINT.
+///
+/// # Errors
+/// Where signals cannot be taken.
+pub fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = Failure::with(exit::INTERNAL);
+    let mut terminate = signal(SignalKind::terminate()).map_err(&failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(&failed)?;
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+    })
+}
+
+/// This machine's name, for people.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// As `uname -m` has it.
+pub fn architecture() -> String {
+    rustix::system::uname().machine().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments() {
+        let check = |words: &[&str]| parse(words.iter().map(OsString::from));
+        let run = |config: Option<&str>| Ok(Parsed::Run(Arguments { config: config.map(PathBuf::from) }));
+        assert_eq!(check(&[]), run(None));
+        assert_eq!(check(&["--config", "a.toml"]), run(Some("a.toml")));
+        assert_eq!(check(&["--config=a.toml"]), run(Some("a.toml")));
+        assert_eq!(check(&["--config"]), Err("--config".into()));
+        assert_eq!(check(&["--version"]), Ok(Parsed::Version));
+        assert_eq!(check(&["scheduler"]), Err("scheduler".into()));
+    }
+}
