@@ -8,4 +8,5 @@ pub mod client;
 pub mod compiler;
 pub mod config;
 pub mod scheduler;
+pub mod toolchain;
 pub mod wire;

@@ -1,1 +1,21 @@
-//! (see ARCHITECTURE.md)
+//! Toolchains: finds what a compiler needs to run elsewhere, packs it, and keeps unpacked trees on a builder.
+//!
+//! A client calls [`probe::identify`] and [`pack::package`]; a builder has a [`store::ToolchainStore`]. Headers are no part
+//! of a toolchain: they travel as inputs of each unit.
+
+mod ask;
+mod clang;
+mod elf;
+mod gcc;
+mod libraries;
+mod locale;
+pub mod pack;
+pub mod probe;
+pub mod store;
+mod tree;
+mod unpack;
+
+pub use pack::{ArchiveError, PackError, Package, Subject, Variables};
+pub use probe::{ProbeError, identify};
+pub use store::{Held, StoreError, Stored, ToolchainStore};
+pub use unpack::UnpackError;

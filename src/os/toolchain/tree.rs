@@ -1,0 +1,293 @@
+//! The tree of a toolchain while it is being found: walks paths as the kernel does and keeps everything on the way.
+//!
+//! Every entry stands at its physical path (no symlink above it), and every symlink passed is an entry of its own, so the
+//! tree resolves each path as this machine does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::model::limits::TOOLCHAIN_ENTRIES_MAX;
+use crate::model::path::{PathError, SandboxPath};
+
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    nodes: BTreeMap<SandboxPath, Node>,
+    /// Directories whose content decides what is found: a name that appears there may change the toolchain.
+    watched: BTreeMap<PathBuf, Stamp>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Node {
+    Directory,
+    Symlink { target: OsString },
+    File(Stamp),
+}
+
+/// What tells one content of a file from the next without reading it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    mode: u32,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The physical path that an added one leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    Directory(PathBuf),
+    File(PathBuf),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    #[error("{} cannot be looked at", path.display())]
+    Look { path: PathBuf, source: io::Error },
+    #[error("{} has a name that cannot travel", path.display())]
+    Name { path: PathBuf, source: PathError },
+    #[error("the toolchain has more than {TOOLCHAIN_ENTRIES_MAX} files")]
+    TooManyEntries,
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            mode: metadata.mode(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn is_executable(&self) -> bool {
+        self.mode & 0o111 != 0
+    }
+}
+
+impl Tree {
+    /// Adds what `path` leads to, with every directory and symlink on the way. None where it leads nowhere, or to something
+    /// that is neither file nor directory; what there is of the way is added all the same.
+    pub(super) fn add(&mut self, path: &Path) -> Result<Option<Found>, TreeError> {
+        let mut at = PathBuf::from("/");
+        let mut rest: VecDeque<OsString> = names(path);
+        let mut symlinks = 0;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&name);
+            let Some(metadata) = look(&next)? else { return Ok(None) };
+            if metadata.is_dir() {
+                self.insert(&next, Node::Directory)?;
+                at = next;
+            } else if metadata.is_symlink() {
+                symlinks += 1;
+                let target = fs::read_link(&next).map_err(|source| TreeError::Look { path: next.clone(), source })?;
+                for name in names(&target).into_iter().rev() {
+                    rest.push_front(name);
+                }
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                self.insert(&next, Node::Symlink { target: target.into() })?;
+                if symlinks > SYMLINKS_MAX {
+                    return Ok(None);
+                }
+            } else if metadata.is_file() && rest.is_empty() {
+                self.insert(&next, Node::File(Stamp::of(&metadata)))?;
+                return Ok(Some(Found::File(next)));
+            } else {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Found::Directory(at)))
+    }
+
+    /// Adds `path` where it leads to a file, and tells where that lies.
+    pub(super) fn add_file(&mut self, path: &Path) -> Result<Option<PathBuf>, TreeError> {
+        Ok(match self.add(path)? {
+            Some(Found::File(file)) => Some(file),
+            _ => None,
+        })
+    }
+
+    /// Adds a directory, without what is in it, and tells where it lies.
+    pub(super) fn add_directory(&mut self, path: &Path) -> Result<Option<PathBuf>, TreeError> {
+        // The metadata follows symlinks: a file of that name stays out.
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        Ok(match self.add(path)? {
+            Some(Found::Directory(directory)) => Some(directory),
+            _ => None,
+        })
+    }
+
+    /// Adds a directory with everything below it.
+    pub(super) fn add_whole(&mut self, path: &Path) -> Result<(), TreeError> {
+        let Some(directory) = self.add_directory(path)? else { return Ok(()) };
+        let mut pending = vec![directory];
+        while let Some(directory) = pending.pop() {
+            for name in list(&directory)? {
+                let child = directory.join(name);
+                let is_real_directory = look(&child)?.is_some_and(|metadata| metadata.is_dir());
+                self.add(&child)?;
+                if is_real_directory {
+                    pending.push(child);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory that the job's root needs, whether or not this machine has it.
+    pub(super) fn make_directory(&mut self, path: &Path) -> Result<(), TreeError> {
+        match self.add_directory(path)? {
+            Some(_) => Ok(()),
+            None => self.insert(path, Node::Directory),
+        }
+    }
+
+    /// Makes a symlink that this machine does not have. False where something else is there.
+    pub(super) fn make_symlink(&mut self, path: &Path, target: &Path) -> Result<bool, TreeError> {
+        let node = Node::Symlink { target: target.into() };
+        if let Some(there) = self.nodes.get(&sandbox_path(path)?) {
+            return Ok(*there == node);
+        }
+        self.insert(path, node)?;
+        Ok(true)
+    }
+
+    /// Counts the toolchain as changed as soon as a name appears in, or vanishes from, this directory, or the file changes.
+    pub(super) fn watch(&mut self, path: &Path) -> Result<(), TreeError> {
+        match fs::metadata(path) {
+            Ok(metadata) => {
+                self.watched.insert(path.to_owned(), Stamp::of(&metadata));
+                Ok(())
+            }
+            Err(error) if is_absence(&error) => Ok(()),
+            Err(source) => Err(TreeError::Look { path: path.to_owned(), source }),
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (BTreeMap<SandboxPath, Node>, BTreeMap<PathBuf, Stamp>) {
+        (self.nodes, self.watched)
+    }
+
+    fn insert(&mut self, path: &Path, node: Node) -> Result<(), TreeError> {
+        let path = sandbox_path(path)?;
+        if self.nodes.len() >= TOOLCHAIN_ENTRIES_MAX && !self.nodes.contains_key(&path) {
+            return Err(TreeError::TooManyEntries);
+        }
+        self.nodes.insert(path, node);
+        Ok(())
+    }
+}
+
+/// Names in a directory, sorted; none where it cannot be read, as then no compiler finds anything there either.
+pub(super) fn list(directory: &Path) -> Result<Vec<OsString>, TreeError> {
+    let look = |source| TreeError::Look { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if is_absence(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(look(error)),
+    };
+    let mut names: Vec<_> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>().map_err(look)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    let name = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsStr::from_bytes(b"..").to_owned()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().filter_map(name).collect()
+}
+
+fn look(path: &Path) -> Result<Option<fs::Metadata>, TreeError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(source) => Err(TreeError::Look { path: path.to_owned(), source }),
+    }
+}
+
+/// What the caller's compiler cannot reach either does not exist for it.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
+}
+
+fn sandbox_path(path: &Path) -> Result<SandboxPath, TreeError> {
+    SandboxPath::from_path(path).map_err(|source| TreeError::Name { path: path.to_owned(), source })
+}
+
+/// As many as the kernel follows in one path.
+const SYMLINKS_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn entries(tree: Tree, below: &Path) -> Vec<String> {
+        let nodes = tree.into_parts().0;
+        let shown = nodes.iter().filter_map(|(path, node)| {
+            let path = path.as_path().strip_prefix(below).ok()?.display().to_string();
+            Some(match node {
+                Node::Directory => format!("{path}/"),
+                Node::Symlink { target } => format!("{path} -> {}", target.display()),
+                Node::File(_) => path,
+            })
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn every_link_and_directory_on_the_way_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("usr/lib/gcc")).unwrap();
+        fs::write(root.join("usr/lib/gcc/cc1"), "x").unwrap();
+        symlink("usr/lib", root.join("lib")).unwrap();
+        symlink(root.join("lib/gcc/cc1"), root.join("cc")).unwrap();
+
+        let mut tree = Tree::default();
+        let found = tree.add(&root.join("usr/../cc")).unwrap();
+        assert_eq!(found, Some(Found::File(root.join("usr/lib/gcc/cc1"))));
+        let link = format!("cc -> {}", root.join("lib/gcc/cc1").display());
+        assert_eq!(entries(tree, &root), ["/", &link, "lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/gcc/", "usr/lib/gcc/cc1"]);
+    }
+
+    #[test]
+    fn ways_that_lead_nowhere() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        symlink("missing", root.join("dangling")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        let mut tree = Tree::default();
+        for name in ["none", "none/x", "dangling", "loop", "file/x"] {
+            assert_eq!(tree.add(&root.join(name)).unwrap(), None, "{name}");
+        }
+        assert_eq!(tree.add(Path::new("/dev/null")).unwrap(), None);
+        assert_eq!(entries(tree, &root), ["/", "dangling -> missing", "loop -> loop"]);
+    }
+}
