@@ -16,6 +16,8 @@ pub const INPUT_BYTES_MAX: u64 = 256 << 20;
 pub const INPUTS_BYTES_MAX: u64 = 1 << 30;
 /// A toolchain: clang with its LLVM libraries takes 150 MB, a vendor's cross compiler with several back ends 2 GB.
 pub const TOOLCHAIN_BYTES_MAX: u64 = 4 << 30;
+/// A toolchain's manifest on disk: the most entries, each with a path longer than most.
+pub const TOOLCHAIN_MANIFEST_BYTES_MAX: u64 = 64 << 20;
 /// Files of a toolchain: a compiler needs hundreds, an archive of a whole sysroot tens of thousands.
 pub const TOOLCHAIN_ENTRIES_MAX: usize = 200_000;
 
@@ -158,3 +160,7 @@ pub const DRIVER_ANSWER_BYTES_MAX: u64 = 4 << 20;
 pub const DRIVER_ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Program headers and the dynamic section of an ELF file have a few kilobytes.
 pub const ELF_DYNAMIC_BYTES_MAX: u64 = 1 << 20;
+/// Read and hashed at once: past this size a larger buffer gains nothing.
+pub const COPY_BYTES: usize = 256 << 10;
+/// What a decompressor may need for one toolchain. Archives of ours, at zstd's level 3, want 2 MB.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 24;

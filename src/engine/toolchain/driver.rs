@@ -171,10 +171,7 @@ mod tests {
     #[test]
     fn search_directories_of_all_kinds() {
         let answer = b"install: /usr/lib/gcc/x/12/\nprograms: =/a/:/b/../c/\nlibraries: =/d/:relative\n";
-        assert_eq!(
-            search_directories(answer),
-            ["/usr/lib/gcc/x/12/", "/a/", "/b/../c/", "/d/"].map(PathBuf::from)
-        );
+        assert_eq!(search_directories(answer), ["/usr/lib/gcc/x/12/", "/a/", "/b/../c/", "/d/"].map(PathBuf::from));
     }
 
     #[test]

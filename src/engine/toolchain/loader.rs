@@ -166,10 +166,10 @@ mod tests {
         defaults("/lib/x86_64-linux-gnu/ld-2.31.so", &debian);
         defaults("/usr/lib64/ld-linux-x86-64.so.2", &["/lib64", "/usr/lib64", "/lib", "/usr/lib"]);
         defaults("/usr/lib/ld-linux.so.2", &["/lib", "/usr/lib"]);
-        defaults("/opt/uninative/x86_64-linux/lib/ld-linux-x86-64.so.2", &[
-            "/opt/uninative/x86_64-linux/lib",
-            "/opt/uninative/x86_64-linux/usr/lib",
-        ]);
+        defaults(
+            "/opt/uninative/x86_64-linux/lib/ld-linux-x86-64.so.2",
+            &["/opt/uninative/x86_64-linux/lib", "/opt/uninative/x86_64-linux/usr/lib"],
+        );
         assert!(!Loader::at(Path::new("/opt/uninative/x86_64-linux/lib/ld.so")).is_system());
     }
 

@@ -3,6 +3,7 @@
 //! A client calls [`probe::identify`] and [`pack::package`]; a builder has a [`store::ToolchainStore`]. Headers are no part
 //! of a toolchain: they travel as inputs of each unit.
 
+mod archive;
 mod ask;
 mod clang;
 mod elf;
@@ -15,7 +16,8 @@ pub mod store;
 mod tree;
 mod unpack;
 
-pub use pack::{ArchiveError, PackError, Package, Subject, Variables};
+pub use archive::ArchiveError;
+pub use pack::{PackError, Package, Subject, Variables, package};
 pub use probe::{ProbeError, identify};
 pub use store::{Held, StoreError, Stored, ToolchainStore};
 pub use unpack::UnpackError;

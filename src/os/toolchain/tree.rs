@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::model::limits::TOOLCHAIN_ENTRIES_MAX;
 use crate::model::path::{PathError, SandboxPath};
+use crate::model::toolchain::ToolchainNode;
 
 #[derive(Debug, Default)]
 pub(super) struct Tree {
@@ -24,8 +25,12 @@ pub(super) struct Tree {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Node {
     Directory,
-    Symlink { target: OsString },
+    Symlink {
+        target: OsString,
+    },
     File(Stamp),
+    /// Not on this machine: something the job's root needs all the same.
+    Made(ToolchainNode),
 }
 
 /// What tells one content of a file from the next without reading it.
@@ -66,10 +71,6 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.size
     }
 
     pub(super) fn is_executable(&self) -> bool {
@@ -158,18 +159,26 @@ impl Tree {
     pub(super) fn make_directory(&mut self, path: &Path) -> Result<(), TreeError> {
         match self.add_directory(path)? {
             Some(_) => Ok(()),
-            None => self.insert(path, Node::Directory),
+            None => self.insert(path, Node::Made(ToolchainNode::Directory)),
         }
     }
 
     /// Makes a symlink that this machine does not have. False where something else is there.
     pub(super) fn make_symlink(&mut self, path: &Path, target: &Path) -> Result<bool, TreeError> {
-        let node = Node::Symlink { target: target.into() };
+        let target = target.as_os_str().as_bytes().to_vec().into();
+        let node = Node::Made(ToolchainNode::Symlink { target });
         if let Some(there) = self.nodes.get(&sandbox_path(path)?) {
             return Ok(*there == node);
         }
         self.insert(path, node)?;
         Ok(true)
+    }
+
+    /// The directories in which something of this name stands.
+    pub(super) fn directories_with(&self, name: &str) -> Vec<PathBuf> {
+        let paths =
+            self.nodes.keys().map(SandboxPath::as_path).filter(|path| path.file_name() == Some(OsStr::new(name)));
+        paths.filter_map(Path::parent).map(Path::to_owned).collect()
     }
 
     /// Counts the toolchain as changed as soon as a name appears in, or vanishes from, this directory, or the file changes.
@@ -206,7 +215,8 @@ pub(super) fn list(directory: &Path) -> Result<Vec<OsString>, TreeError> {
         Err(error) if is_absence(&error) => return Ok(Vec::new()),
         Err(error) => return Err(look(error)),
     };
-    let mut names: Vec<_> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>().map_err(look)?;
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>().map_err(look)?;
     names.sort_unstable();
     Ok(names)
 }
@@ -255,6 +265,7 @@ mod tests {
                 Node::Directory => format!("{path}/"),
                 Node::Symlink { target } => format!("{path} -> {}", target.display()),
                 Node::File(_) => path,
+                Node::Made(_) => format!("{path} (made)"),
             })
         });
         shown.collect()
@@ -273,7 +284,10 @@ mod tests {
         let found = tree.add(&root.join("usr/../cc")).unwrap();
         assert_eq!(found, Some(Found::File(root.join("usr/lib/gcc/cc1"))));
         let link = format!("cc -> {}", root.join("lib/gcc/cc1").display());
-        assert_eq!(entries(tree, &root), ["/", &link, "lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/gcc/", "usr/lib/gcc/cc1"]);
+        assert_eq!(
+            entries(tree, &root),
+            ["/", &link, "lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/gcc/", "usr/lib/gcc/cc1"]
+        );
     }
 
     #[test]

@@ -1,0 +1,278 @@
+//! Packages a compiler: finds every file it needs to run on a machine that has none, and writes them as one archive.
+//!
+//! What it needs is what its driver says when asked and what the loader will load; headers are left out, they travel as
+//! inputs of each unit. The same compiler makes the same package, byte for byte, wherever it is installed in the same way.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::engine::toolchain::driver::{self, Family, Identity};
+use crate::engine::toolchain::locale::LocaleVariables;
+use crate::model::digest::DigestBuilder;
+use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
+use crate::model::path::SandboxPath;
+use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
+use crate::os::toolchain::archive::{self, ArchiveError};
+use crate::os::toolchain::ask::{AskError, Driver};
+use crate::os::toolchain::elf::ElfError;
+use crate::os::toolchain::libraries::Libraries;
+use crate::os::toolchain::probe::{self, ProbeError};
+use crate::os::toolchain::tree::{Node, Stamp, Tree, TreeError};
+use crate::os::toolchain::{clang, gcc, locale};
+
+/// A compiler as one caller sees it; equal subjects make equal packages as long as no file changes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Subject {
+    /// Absolute, as the build calls it: `/usr/bin/cc`, symlink or not.
+    pub compiler: PathBuf,
+    /// Options of the command that select what a driver finds: `--sysroot=`, `--target=`, `--gcc-toolchain=`, `-B`, `-m32`.
+    /// Paths in them are absolute.
+    pub selectors: Vec<OsString>,
+    pub variables: Variables,
+}
+
+/// The variables of an environment that a toolchain depends on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Variables(BTreeMap<OsString, OsString>);
+
+impl Variables {
+    /// Keeps what matters of an environment.
+    pub fn of<N: Into<OsString>, V: Into<OsString>>(environment: impl IntoIterator<Item = (N, V)>) -> Self {
+        let pairs = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(pairs.filter(|(name, _)| RELEVANT.iter().any(|relevant| name == relevant)).collect())
+    }
+
+    fn value(&self, name: &str) -> &OsStr {
+        self.0.get(OsStr::new(name)).map_or(OsStr::new(""), OsString::as_os_str)
+    }
+
+    fn locale(&self) -> LocaleVariables {
+        let text = |name| self.value(name).to_string_lossy().into_owned();
+        LocaleVariables {
+            lc_all: text("LC_ALL"),
+            lc_ctype: text("LC_CTYPE"),
+            lc_messages: text("LC_MESSAGES"),
+            lang: text("LANG"),
+            language: text("LANGUAGE"),
+        }
+    }
+}
+
+/// `PATH` leads drivers to the assembler.
+const RELEVANT: &[&str] = &["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "PATH", "TZ"];
+
+/// Why a compiler cannot be packaged. The text is for people: it becomes the detail of the reason `toolchain-unpackable`.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    #[error("the path of the compiler is not absolute")]
+    Relative,
+    #[error("the compiler is not there")]
+    Missing,
+    #[error("{} is a script, not a compiler that could run elsewhere", path.display())]
+    Script { path: PathBuf },
+    #[error("{} starts other compilers and is none", path.display())]
+    Launcher { path: PathBuf },
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error("{} {source}", path.display())]
+    Program { path: PathBuf, source: ElfError },
+    #[error("the compiler has no {name}")]
+    MissingProgram { name: &'static str },
+    #[error("{} needs {}, which is nowhere to be found", needed_by.display(), name.display())]
+    MissingLibrary { name: OsString, needed_by: PathBuf },
+    #[error("there are two libraries {}, and both are needed", name.display())]
+    AmbiguousLibrary { name: OsString },
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error("{} cannot be read: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("it has more than {TOOLCHAIN_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+impl From<AskError> for PackError {
+    fn from(error: AskError) -> Self {
+        Self::Probe(error.into())
+    }
+}
+
+/// A compiler ready to travel. Its files stay where they are until [`Package::write_archive`] reads them.
+#[derive(Debug)]
+pub struct Package {
+    pub id: ToolchainId,
+    pub manifest: ToolchainManifest,
+    pub identity: Identity,
+    nodes: BTreeMap<SandboxPath, Node>,
+    watched: BTreeMap<PathBuf, Stamp>,
+}
+
+/// Finds and hashes what `subject` needs. Takes a fraction of a second; callers keep the result while it is current.
+pub fn package(subject: &Subject) -> Result<Package, PackError> {
+    let search_path = subject.variables.value("PATH");
+    let driver = Driver { path: &subject.compiler, selectors: &subject.selectors, search_path };
+    let mut tree = Tree::default();
+    if !subject.compiler.is_absolute() {
+        return Err(PackError::Relative);
+    }
+    let program = add_program(&subject.compiler, &mut tree)?.ok_or(PackError::Missing)?;
+    check_program(&program)?;
+    let identity = probe::identify_by(&driver)?;
+
+    let mut programs = match identity.family {
+        Family::Gcc => gcc::add(&driver, &mut tree)?,
+        Family::Clang => clang::add(&driver, &mut tree)?,
+    };
+    programs.extend(add_siblings(&driver, &identity, &program, &mut tree)?);
+    programs.push(program);
+    let libraries = Libraries::configured(&mut tree)?;
+    for program in &programs {
+        libraries.add_needs(program, &mut tree)?;
+    }
+    add_surroundings(subject, &identity, &mut tree)?;
+    Package::hashed(identity, tree)
+}
+
+/// Adds an executable and tells where it lies.
+pub(super) fn add_program(path: &Path, tree: &mut Tree) -> Result<Option<PathBuf>, PackError> {
+    Ok(tree.add_file(path)?)
+}
+
+/// Where a program lies that a driver names by its path, or by its bare name when `PATH` shall decide.
+pub(super) fn find_program(answer: &Path, search_path: &OsStr) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.is_absolute()
+            && fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if answer.is_absolute() {
+        return Some(answer.to_owned()).filter(is_program);
+    }
+    std::env::split_paths(search_path).map(|directory| directory.join(answer)).find(is_program)
+}
+
+/// Says no early, before anything is run, to what would only fail elsewhere.
+fn check_program(program: &Path) -> Result<(), PackError> {
+    let name = program.file_name().unwrap_or_default();
+    if LAUNCHERS.iter().any(|launcher| name == *launcher) {
+        return Err(PackError::Launcher { path: program.to_owned() });
+    }
+    match crate::os::toolchain::elf::read(program) {
+        Ok(_) => Ok(()),
+        Err(ElfError::NotElf) => Err(PackError::Script { path: program.to_owned() }),
+        Err(source) => Err(PackError::Program { path: program.to_owned(), source }),
+    }
+}
+
+/// Programs that go by compilers' names.
+const LAUNCHERS: &[&str] = &["ccache", "sccache", "distcc", "icecc", "farcc", "colorgcc"];
+
+/// The other names of this compiler, C and C++: one toolchain serves both.
+fn add_siblings(
+    driver: &Driver<'_>,
+    identity: &Identity,
+    program: &Path,
+    tree: &mut Tree,
+) -> Result<Vec<PathBuf>, PackError> {
+    let names = match identity.family {
+        Family::Clang => driver::clang_names(identity.major),
+        Family::Gcc => {
+            let machine = OsString::from_vec(driver.ask(&["-dumpmachine"])?.trim_ascii().to_vec());
+            driver::gcc_names(&machine.to_string_lossy(), identity.major)
+        }
+    };
+    // gcc's two drivers are two files that differ in one part of their names.
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let twins = [name.to_string(), name.replace("gcc", "g++"), name.replace("g++", "gcc")];
+    let twins = twins.map(|name| program.with_file_name(name));
+    let mut programs = Vec::new();
+    for name in names {
+        let sibling = driver.path.with_file_name(name);
+        if fs::canonicalize(&sibling).is_ok_and(|real| twins.contains(&real)) {
+            programs.extend(add_program(&sibling, tree)?);
+        }
+    }
+    programs.sort();
+    programs.dedup();
+    Ok(programs)
+}
+
+fn add_surroundings(subject: &Subject, identity: &Identity, tree: &mut Tree) -> Result<(), PackError> {
+    // Both ways to write a system path lead to the same place, where the machine has it so.
+    for path in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
+        tree.add_directory(Path::new(path))?;
+    }
+    // Mount points of a sandbox, and where compilers keep temporary files.
+    for path in ["/dev", "/proc", "/tmp"] {
+        tree.make_directory(Path::new(path))?;
+    }
+    let variables = &subject.variables;
+    let prefix = subject.compiler.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    locale::add(&variables.locale(), prefix, tree)?;
+    locale::add_time_zone(variables.value("TZ"), tree)?;
+    if identity.family == Family::Gcc {
+        for directory in tree.directories_with("libc.so.6") {
+            locale::add_character_sets(tree, &directory)?;
+        }
+    }
+    Ok(())
+}
+
+impl Package {
+    fn hashed(identity: Identity, tree: Tree) -> Result<Self, PackError> {
+        let (nodes, watched) = tree.into_parts();
+        let mut manifest = ToolchainManifest::default();
+        for (path, node) in &nodes {
+            let node = match node {
+                Node::Directory => ToolchainNode::Directory,
+                Node::Symlink { target } => ToolchainNode::Symlink { target: target.clone().into_vec().into() },
+                Node::File(stamp) => hash(path.as_path(), stamp)?,
+                Node::Made(node) => node.clone(),
+            };
+            manifest.entries.push(ToolchainEntry { path: path.clone(), node });
+        }
+        if manifest.bytes() > TOOLCHAIN_BYTES_MAX {
+            return Err(PackError::TooLarge);
+        }
+        Ok(Self { id: manifest.id(), manifest, identity, nodes, watched })
+    }
+
+    /// True while nothing has changed that the package was made from: some hundred calls of `stat`.
+    pub fn is_current(&self) -> bool {
+        let is_same = |path: &Path, node: &Node| match (node, fs::symlink_metadata(path)) {
+            (Node::Made(_), _) => true,
+            (Node::File(stamp), Ok(now)) => Stamp::of(&now) == *stamp,
+            (Node::Directory, Ok(now)) => now.is_dir(),
+            (Node::Symlink { target }, Ok(_)) => fs::read_link(path).is_ok_and(|now| now == *target),
+            (_, Err(_)) => false,
+        };
+        self.nodes.iter().all(|(path, node)| is_same(path.as_path(), node))
+            && self.watched.iter().all(|(path, stamp)| fs::metadata(path).is_ok_and(|now| Stamp::of(&now) == *stamp))
+    }
+
+    /// Writes the package as a compressed tar that depends on nothing but its manifest.
+    pub fn write_archive(&self, out: impl Write) -> Result<(), ArchiveError> {
+        archive::write(&self.manifest, out)
+    }
+}
+
+fn hash(path: &Path, stamp: &Stamp) -> Result<ToolchainNode, PackError> {
+    let read = |source| PackError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(read)?;
+    let mut digest = DigestBuilder::new();
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut size = 0;
+    loop {
+        match file.read(&mut buffer).map_err(read)? {
+            0 => break,
+            length => {
+                digest.update(&buffer[..length]);
+                size += length as u64;
+            }
+        }
+    }
+    Ok(ToolchainNode::File { digest: digest.finish(), size, executable: stamp.is_executable() })
+}
