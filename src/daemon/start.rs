@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::engine::config::Warning;
 use crate::model::exit;
+use crate::os::systemd::messages;
 
 /// What a daemon was called with.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -110,9 +112,30 @@ pub fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// This machine's name, for people.
-pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+/// Hands sockets to the runtime.
+///
+/// # Errors
+/// Where it does not take one.
+pub fn listening<S, L>(sockets: Vec<S>, convert: impl Fn(S) -> std::io::Result<L>) -> Result<Vec<L>, Failure> {
+    sockets.into_iter().map(convert).collect::<Result<_, _>>().map_err(Failure::with(exit::LISTEN))
+}
+
+/// The port that peers find this daemon at: that of its first socket.
+pub fn port_of(listeners: &[std::net::TcpListener], configured: u16) -> u16 {
+    let bound = listeners.first().and_then(|listener| listener.local_addr().ok());
+    bound.map_or(configured, |address| address.port())
+}
+
+/// Says what is odd about a configuration that works all the same.
+pub fn log_warnings(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!(message_id = messages::CONFIGURATION_WARNING, "{warning}");
+    }
+}
+
+/// Processors that this process may use.
+pub fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
 }
 
 /// As `uname -m` has it.

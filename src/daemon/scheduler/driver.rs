@@ -17,13 +17,15 @@ use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message};
 use crate::daemon::pulse::Pulse;
 use crate::engine::scheduler::{Input, Output, Scheduler, Settings};
 use crate::engine::wire::farm::{
-    BuilderOffer, BuilderToScheduler, ClientToScheduler, FarmStatus, Lease, Refusal, SchedulerToBuilder,
+    BuilderOffer, BuilderStatus, BuilderToScheduler, ClientToScheduler, FarmStatus, Lease, Refusal, SchedulerToBuilder,
     SchedulerToClient,
 };
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance};
 use crate::model::limits::{BUILDERS_MAX, CLIENTS_MAX};
 use crate::model::moment::Moment;
+use crate::model::report::BuilderReport;
+use crate::os::bus::SchedulerSnapshot;
 use crate::os::clock::Clock;
 use crate::os::net::{self, FrameReader, FrameWriter, Identity};
 use crate::os::systemd::messages;
@@ -36,8 +38,8 @@ pub struct Setup {
     pub client_secret: String,
     pub builder_secret: String,
     pub instance: Instance,
-    /// Where the state of the farm is published for the bus and the service manager.
-    pub status: watch::Sender<FarmStatus>,
+    /// For the bus.
+    pub snapshot: watch::Sender<SchedulerSnapshot>,
     pub pulse: Pulse,
 }
 
@@ -82,7 +84,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
                 let now = driver.clock.now();
                 let status = driver.engine.snapshot(now);
                 setup.pulse.beat(now, true, &describe(&status));
-                setup.status.send_replace(status);
+                setup.snapshot.send_replace(snapshot(status));
             }
             Some(ended) = listening.join_next() => {
                 if let Ok(Err(error)) = ended {
@@ -95,6 +97,23 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
                 return Ok(());
             }
         }
+    }
+}
+
+fn snapshot(farm: FarmStatus) -> SchedulerSnapshot {
+    let recovering = farm.builders.iter().any(|builder| builder.state == "recovering");
+    let sum = |count: fn(&BuilderStatus) -> u64| farm.builders.iter().map(count).sum::<u64>();
+    let slots = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    SchedulerSnapshot {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state: if recovering { "recovering" } else { "ready" }.to_owned(),
+        clients: farm.clients,
+        queued: farm.queued,
+        slots_total: slots(sum(|builder| builder.slots.into())),
+        slots_used: slots(sum(|builder| builder.leased.into())),
+        jobs_completed: sum(|builder| builder.finished),
+        jobs_failed: sum(|builder| builder.failed),
+        builders: farm.builders.into_iter().map(BuilderReport::from).collect(),
     }
 }
 

@@ -4,7 +4,6 @@
 //! `os::toolchain` asks the drivers, reads the files and keeps the trees.
 
 pub mod admission;
-pub mod claims;
 pub mod driver;
 pub mod eviction;
 pub mod loader;

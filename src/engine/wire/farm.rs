@@ -9,6 +9,7 @@ use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance, JobId, LeaseId};
 use crate::model::job::{Compilation, JobSpec};
 use crate::model::moment::Moment;
+use crate::model::report::BuilderReport;
 use crate::model::toolchain::ToolchainId;
 
 /// Peers of another major version refuse each other.
@@ -202,6 +203,22 @@ pub struct BuilderStatus {
     pub state: String,
     pub finished: u64,
     pub failed: u64,
+}
+
+impl From<BuilderStatus> for BuilderReport {
+    fn from(status: BuilderStatus) -> Self {
+        Self {
+            name: status.name,
+            id: status.builder.to_string(),
+            address: status.addresses.join(" "),
+            architecture: status.architecture,
+            slots: status.slots,
+            leased: status.leased,
+            state: status.state,
+            finished: status.finished,
+            failed: status.failed,
+        }
+    }
 }
 
 /// Builder → scheduler, after [`Hello`].
