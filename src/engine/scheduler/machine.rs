@@ -76,7 +76,8 @@ impl Scheduler {
         match input {
             Input::BuilderJoined { builder, name, addresses, slots, architecture, outstanding } => {
                 self.lose_builder(now, builder);
-                let orphans = outstanding.into_iter().take(SLOTS_MAX as usize).collect();
+                let is_void = |lease: &LeaseId| self.is_void(*lease);
+                let orphans = outstanding.into_iter().filter(is_void).take(SLOTS_MAX as usize).collect();
                 let slots = slots.min(SLOTS_MAX);
                 self.builder_joined(now, builder, Offer { name, addresses, slots, architecture, orphans });
             }
@@ -165,6 +166,12 @@ impl Scheduler {
             clients: u32::try_from(self.clients.len()).unwrap_or(u32::MAX),
             queued: self.claims(now, None).iter().map(Claim::unmet).sum(),
         }
+    }
+
+    /// Given out once, and good no more. A builder that names another lease as its own makes things up.
+    fn is_void(&self, lease: LeaseId) -> bool {
+        let is_future = lease.instance == self.settings.instance && lease.number > self.n_leases;
+        !is_future && self.leases.find(lease).is_none()
     }
 
     fn state(&self, now: Moment, id: BuilderId, builder: &Builder) -> &'static str {
