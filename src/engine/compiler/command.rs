@@ -1,0 +1,258 @@
+//! A compile command as understood, and the other command lines that follow from it.
+
+use crate::engine::compiler::environment::Terminal;
+use crate::engine::compiler::options::Role;
+use crate::engine::compiler::{CompilerFamily, passed};
+use crate::model::job::Bytes;
+
+/// What the source is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Language {
+    C,
+    Cxx,
+    PreprocessedC,
+    PreprocessedCxx,
+    AssemblerWithCpp,
+    Assembler,
+}
+
+impl Language {
+    /// As `-x` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::C => "c",
+            Self::Cxx => "c++",
+            Self::PreprocessedC => "cpp-output",
+            Self::PreprocessedCxx => "c++-cpp-output",
+            Self::AssemblerWithCpp => "assembler-with-cpp",
+            Self::Assembler => "assembler",
+        }
+    }
+
+    /// False where the source is the only input.
+    pub fn is_preprocessed_by_compiler(self) -> bool {
+        matches!(self, Self::C | Self::Cxx | Self::AssemblerWithCpp)
+    }
+
+    pub fn is_assembler(self) -> bool {
+        matches!(self, Self::AssemblerWithCpp | Self::Assembler)
+    }
+}
+
+/// Where the command stops.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Stage {
+    /// `-c`
+    Object,
+    /// `-S`
+    Assembly,
+}
+
+impl Stage {
+    fn option(self) -> &'static [u8] {
+        match self {
+            Self::Object => b"-c",
+            Self::Assembly => b"-S",
+        }
+    }
+
+    /// Of an output that the command does not name.
+    pub(super) fn extension(self) -> &'static [u8] {
+        match self {
+            Self::Object => b"o",
+            Self::Assembly => b"s",
+        }
+    }
+}
+
+/// The dependency file that the build asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DependencyOutput {
+    pub path: Bytes,
+    /// False for `-MMD`.
+    pub lists_system_headers: bool,
+}
+
+/// The words of one option, or one operand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    Program(Bytes),
+    Input(Bytes),
+    Option { role: Role, words: Vec<Bytes>, value: Bytes },
+}
+
+/// A command that compiles one source into one object or assembly file.
+///
+/// Paths are as the command writes them, relative ones to the working directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CompileCommand {
+    pub family: CompilerFamily,
+    pub language: Language,
+    pub stage: Stage,
+    pub source: Bytes,
+    pub output: Bytes,
+    /// Where split debug information goes, if the command makes any.
+    pub split_debug: Option<Bytes>,
+    pub dependencies: Option<DependencyOutput>,
+    pub(super) parts: Vec<Part>,
+}
+
+/// The command for a builder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemoteCommand {
+    pub argv: Vec<Bytes>,
+    /// True where words were added that write a dependency list into the report; otherwise the build asked for one itself, or
+    /// the source includes nothing.
+    pub report: bool,
+}
+
+impl CompileCommand {
+    /// Every file that the command will write.
+    pub fn outputs(&self) -> impl Iterator<Item = &Bytes> {
+        let dependencies = self.dependencies.as_ref().map(|dependencies| &dependencies.path);
+        std::iter::once(&self.output).chain(dependencies).chain(&self.split_debug)
+    }
+
+    /// Files that options name for reading before the source. They are searched like headers if not found as written.
+    pub fn include_files(&self) -> impl Iterator<Item = &Bytes> {
+        self.values(|role| role == Role::IncludeFile)
+    }
+
+    /// Driver specification files that options name. One without a slash is searched in the compiler's own directories.
+    pub fn specs_files(&self) -> impl Iterator<Item = &Bytes> {
+        self.values(|role| role == Role::SpecsFile)
+    }
+
+    fn values(&self, wanted: impl Fn(Role) -> bool) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter().filter_map(move |part| match part {
+            Part::Option { role, value, .. } if wanted(*role) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// Directories given by `-I`: the ones whose headers are not system headers.
+    pub fn user_directories(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Option { role: Role::SearchPath, words, value } if is_user_search(&words[0]) => {
+                Some(value.as_slice())
+            }
+            _ => None,
+        })
+    }
+
+    /// The oracle: preprocesses to nowhere, writes what it opened into `depfile` and its search path to standard error.
+    ///
+    /// None where the source is the only input. `-E -MD` and not `-M`, which does not expand macros in text and so misses
+    /// what those decide.
+    pub fn dependency_run(&self, depfile: &[u8]) -> Option<Vec<Bytes>> {
+        if !self.language.is_preprocessed_by_compiler() {
+            return None;
+        }
+        let (program, rest) = self.parts.split_first()?;
+        let mut argv = Vec::with_capacity(self.parts.len() + 12);
+        push_words(program, &mut argv);
+        let added = [&b"-E"[..], b"-v", b"-MD", b"-MF", depfile, b"-MT", b"x", b"-o", b"/dev/null"];
+        argv.extend(added.into_iter().map(Bytes::from));
+        if self.family == CompilerFamily::Clang {
+            // Options for later stages are unused here, which `-Werror` would make an error.
+            argv.push(Bytes::from(*b"-Qunused-arguments"));
+        }
+        for part in rest {
+            match part {
+                Part::Option { role, .. } if is_of_the_outputs(*role) => {}
+                Part::Option { role: Role::Preprocessor, value, .. } => {
+                    let kept = passed::preprocessor_words(value).map(|words| words.kept).unwrap_or_default();
+                    argv.extend(kept.iter().map(|word| Bytes::from([b"-Wp,", word.as_slice()].concat())));
+                }
+                part => push_words(part, &mut argv),
+            }
+        }
+        Some(argv)
+    }
+
+    /// The command for a builder: `written`, the build's own words before response files were expanded, with as little added as
+    /// possible. A dependency list goes into `report` if the build asks for none; messages get colour if `terminal` would show it.
+    ///
+    /// What is added stands first, so that the build's own words win, and changes no object: compilers leave these options out
+    /// of debug information, and commands that record their options are local.
+    pub fn remote(&self, written: &[Bytes], report: &[u8], terminal: Option<Terminal>) -> RemoteCommand {
+        let reports = self.dependencies.is_none() && self.language.is_preprocessed_by_compiler();
+        let mut added: Vec<Bytes> = Vec::new();
+        if reports {
+            added.extend([&b"-MD"[..], b"-MF", report, b"-MT", b"x"].into_iter().map(Bytes::from));
+        }
+        if let Some(terminal) = terminal
+            && !self.parts.iter().any(|part| matches!(part, Part::Option { role: Role::Colour, .. }))
+        {
+            added.extend(terminal.options(self.family));
+        }
+        let mut argv = Vec::with_capacity(written.len() + added.len());
+        if let Some((program, rest)) = written.split_first() {
+            argv.push(program.clone());
+            argv.append(&mut added);
+            argv.extend_from_slice(rest);
+        }
+        RemoteCommand { argv, report: reports }
+    }
+
+    /// Asks the driver which programs it would run for this class of commands. Names no file of the unit, so that it can be
+    /// asked anywhere.
+    pub fn probe(&self) -> Vec<Bytes> {
+        let mut argv = self.class_words();
+        argv.insert(1.min(argv.len()), Bytes::from(*b"-###"));
+        let source = [&b"-x"[..], self.language.name().as_bytes(), b"/dev/null", b"-o", b"/dev/null"];
+        argv.extend(source.into_iter().map(Bytes::from));
+        argv
+    }
+
+    /// What decides which programs the driver runs and how: equal words, equal answers to [`Self::probe`]. Leaves out what is
+    /// handed through without a choice: macros, search directories, warnings, file names.
+    pub fn class_words(&self) -> Vec<Bytes> {
+        let mut words = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Input(_) => {}
+                Part::Option { role, .. } if is_handed_through(*role) => {}
+                Part::Option { words, .. } if is_warning(&words[0]) => {}
+                part => push_words(part, &mut words),
+            }
+        }
+        words.push(Bytes::from(self.stage.option()));
+        words
+    }
+}
+
+fn push_words(part: &Part, argv: &mut Vec<Bytes>) {
+    match part {
+        Part::Program(word) | Part::Input(word) => argv.push(word.clone()),
+        Part::Option { words, .. } => argv.extend_from_slice(words),
+    }
+}
+
+fn is_of_the_outputs(role: Role) -> bool {
+    matches!(
+        role,
+        Role::StopAfterAssembling
+            | Role::StopAfterCompiling
+            | Role::Output
+            | Role::Dependencies { .. }
+            | Role::DependencyFile
+            | Role::DependencyStyle
+    )
+}
+
+fn is_handed_through(role: Role) -> bool {
+    is_of_the_outputs(role)
+        || matches!(
+            role,
+            Role::Define | Role::SearchPath | Role::IncludeFile | Role::Language | Role::Linker | Role::Preprocessor
+        )
+}
+
+fn is_warning(word: &[u8]) -> bool {
+    word == b"-w" || (word.starts_with(b"-W") && !word.starts_with(b"-Wa,"))
+}
+
+fn is_user_search(option: &[u8]) -> bool {
+    [&b"-I"[..], b"-iquote", b"--include-directory", b"-iwithprefixbefore"].iter().any(|name| option.starts_with(name))
+}

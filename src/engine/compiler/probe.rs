@@ -1,0 +1,75 @@
+//! Compares two answers to `-###`: does a driver run the same programs with the same words in both places?
+
+/// True where both texts show the same commands, at least one, up to the names of temporary files.
+///
+/// Only command lines count, which begin with a blank in both compilers: the rest lists directories that exist, which a
+/// packaged toolchain need not have where only linking would look.
+pub fn same_commands(a: &[u8], b: &[u8]) -> bool {
+    let a: Vec<_> = commands(a).collect();
+    !a.is_empty() && a.into_iter().eq(commands(b))
+}
+
+fn commands(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b" ")).map(without_temporary_names)
+}
+
+/// `line` with each word that names a temporary file replaced by one and the same name.
+fn without_temporary_names(line: &[u8]) -> Vec<u8> {
+    line.split_inclusive(|&byte| byte == b' ')
+        .flat_map(|piece| {
+            let (word, blank) = match piece {
+                [word @ .., b' '] => (word, &b" "[..]),
+                word => (word, &b""[..]),
+            };
+            let word = match is_temporary(unquoted(word)) {
+                true => b"TEMPORARY",
+                false => word,
+            };
+            [word, blank].concat()
+        })
+        .collect()
+}
+
+fn unquoted(word: &[u8]) -> &[u8] {
+    match word {
+        [b'"', inner @ .., b'"'] => inner,
+        word => word,
+    }
+}
+
+/// `/tmp/ccXXXXXX.s` of gcc, `/tmp/name-1a2b3c.s` of clang, whatever the directory.
+fn is_temporary(word: &[u8]) -> bool {
+    let Some(slash) = word.iter().rposition(|&byte| byte == b'/') else { return false };
+    let name = &word[slash + 1..];
+    let Some(dot) = name.iter().rposition(|&byte| byte == b'.') else { return false };
+    let stem = &name[..dot];
+    let is_gccs = stem.len() == 8 && stem.starts_with(b"cc") && stem.iter().all(u8::is_ascii_alphanumeric);
+    let is_clangs = stem.len() > 7
+        && stem[stem.len() - 7] == b'-'
+        && stem[stem.len() - 6..].iter().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());
+    is_gccs || is_clangs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_names_do_not_matter() {
+        let a = b"Target: x\n cc1 -quiet x.c -o /tmp/ccAb12Cd.s\n as -o x.o /tmp/ccAb12Cd.s\nLIBRARY_PATH=/a\n";
+        let b = b" cc1 -quiet x.c -o /var/t/ccZZZZZZ.s\n as -o x.o /var/t/ccZZZZZZ.s\nLIBRARY_PATH=/b\n";
+        assert!(same_commands(a, b));
+        assert!(same_commands(
+            b" \"clang\" \"-o\" \"/tmp/null-0a1b2c.s\"\n",
+            b" \"clang\" \"-o\" \"/tmp/null-ffffff.s\"\n"
+        ));
+    }
+
+    #[test]
+    fn everything_else_does() {
+        assert!(!same_commands(b" cc1 -O2 x.c\n", b" cc1 -O1 x.c\n"));
+        assert!(!same_commands(b" cc1 x.c\n as\n", b" cc1 x.c\n"));
+        assert!(!same_commands(b"gcc: error\n", b"gcc: error\n"));
+        assert!(!same_commands(b"", b""));
+    }
+}

@@ -1,0 +1,448 @@
+//! Looks through one file for what a dependency list does not tell: names that headers could have, and files that the
+//! assembler or `#embed` would read.
+//!
+//! Sees too much rather than too little. There is no notion of being inside a comment, a string or a skipped group: whatever
+//! looks like a directive anywhere counts, in all lexing modes at once. A name too many costs a look at a directory; a name too
+//! few could let a job read another header. Which headers a unit really includes is not decided here: the compiler said so.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::model::job::Bytes;
+
+/// The name of a header as a directive writes it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HeaderName {
+    /// `"…"`: searched beside the includer first.
+    pub quoted: bool,
+    pub name: Box<[u8]>,
+}
+
+/// What one file says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scan {
+    /// Names in `#include` and the like, and literals in macros that could become one.
+    pub included: Vec<HeaderName>,
+    /// Names that are looked at without being included, and so without being listed: operands of `__has_include`, files of
+    /// `#pragma GCC dependency`.
+    pub probed: Vec<HeaderName>,
+    /// Files that `#line` names. Messages quote their lines.
+    pub quoted_sources: Vec<Bytes>,
+    /// `__has_include` of something that is no literal.
+    pub has_computed_has_include: bool,
+    /// `.incbin`, in assembler or in a string of inline assembler.
+    pub has_incbin: bool,
+    /// `.include "…"`, likewise.
+    pub has_asm_include: bool,
+    /// `.include` of something else, which means a file in assembler only.
+    pub has_bare_asm_include: bool,
+    /// `#embed` or `__has_embed(…)`.
+    pub has_embed: bool,
+}
+
+/// Scans one file.
+pub fn scan(bytes: &[u8]) -> Scan {
+    let text = without_splices(bytes);
+    let mut scanner =
+        Scanner { text: &text, scan: Scan::default(), included: BTreeSet::new(), probed: BTreeSet::new() };
+    scanner.run();
+    let Scanner { mut scan, included, probed, .. } = scanner;
+    scan.included = included.into_iter().collect();
+    scan.probed = probed.into_iter().collect();
+    scan
+}
+
+struct Scanner<'a> {
+    text: &'a [u8],
+    scan: Scan,
+    included: BTreeSet<HeaderName>,
+    probed: BTreeSet<HeaderName>,
+}
+
+/// Bytes that something of interest can begin with.
+const STARTS: [bool; 256] = {
+    let mut table = [false; 256];
+    let starts = b"#%?_.d";
+    let mut at = 0;
+    while at < starts.len() {
+        table[starts[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+impl Scanner<'_> {
+    fn run(&mut self) {
+        let mut at = 0;
+        while let Some(ahead) = self.text[at..].iter().position(|&byte| STARTS[usize::from(byte)]) {
+            at += ahead;
+            let rest = &self.text[at..];
+            match rest[0] {
+                b'#' => self.directive(at + 1),
+                b'%' if rest.starts_with(b"%:") => self.directive(at + 2),
+                b'?' if rest.starts_with(b"??=") => self.directive(at + 3),
+                b'_' if rest.starts_with(b"__has_") => self.has_file(at),
+                b'.' => self.assembler_directive(at),
+                b'd' if rest.starts_with(b"dependency") => self.pragma_dependency(at),
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
+    /// `at`: behind the `#`.
+    fn directive(&mut self, at: usize) {
+        let at = self.skip_blanks(at);
+        let end = self.skip_identifier(at);
+        match &self.text[at..end] {
+            b"include" | b"include_next" | b"import" | b"__include_macros" => {
+                let operand = self.skip_blanks(end);
+                self.included.extend(header_name(&self.text[operand..]));
+            }
+            b"define" => self.definition(end),
+            b"if" | b"elif" => self.condition(end),
+            b"embed" => self.scan.has_embed |= !self.is_end_of_line(self.skip_blanks(end)),
+            b"line" => self.line_number(end),
+            number if number.first().is_some_and(u8::is_ascii_digit) => self.line_number(at),
+            _ => {}
+        }
+    }
+
+    /// `#line NUMBER "FILE"` and `# NUMBER "FILE"`.
+    fn line_number(&mut self, at: usize) {
+        let at = self.skip_blanks(at);
+        let digits = self.text[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let at = self.skip_blanks(at + digits);
+        if digits > 0 && self.text.get(at) == Some(&b'"') {
+            self.scan.quoted_sources.extend(string_literal(&self.text[at..]));
+        }
+    }
+
+    /// `__has_include(…)`, `__has_include_next(…)`, `__has_embed(…)`: a literal operand, wherever it stands.
+    fn has_file(&mut self, at: usize) {
+        let end = self.skip_identifier(at);
+        let name = &self.text[at..end];
+        let open = self.skip_blanks(end);
+        let operand = match self.text.get(open) {
+            Some(b'(') => self.skip_blanks(open + 1),
+            _ => open,
+        };
+        if name.starts_with(b"__has_include") {
+            self.probed.extend(header_name(&self.text[operand..]));
+        } else if name.starts_with(b"__has_embed") {
+            self.scan.has_embed |= operand != open;
+        }
+    }
+
+    /// `GCC dependency "…"` (also of clang), as a directive or in a `_Pragma`, whose string quotes the quotes.
+    fn pragma_dependency(&mut self, at: usize) {
+        let before = self.text[..at].trim_ascii_end();
+        if before.len() == at || !(before.ends_with(b"GCC") || before.ends_with(b"clang")) {
+            return;
+        }
+        let operand = self.skip_blanks(at + b"dependency".len());
+        let text = &self.text[operand..];
+        let name = match text.strip_prefix(b"\\\"") {
+            Some(inner) => until(inner, b'\\').map(|name| HeaderName { quoted: true, name: name.into() }),
+            None => header_name(text),
+        };
+        self.probed.extend(name);
+    }
+
+    fn assembler_directive(&mut self, at: usize) {
+        let rest = &self.text[at..];
+        if has_word(rest, b".incbin") {
+            self.scan.has_incbin = true;
+        } else if has_word(rest, b".include") {
+            let operand = self.skip_blanks(at + b".include".len());
+            match self.text.get(operand) {
+                Some(b'"' | b'\\') => self.scan.has_asm_include = true,
+                _ => self.scan.has_bare_asm_include = true,
+            }
+        }
+    }
+
+    /// Literals in a macro's body could be expanded into an `#include`.
+    fn definition(&mut self, at: usize) {
+        if !self.may_matter(at) {
+            return;
+        }
+        let line = self.line_without_comments(at);
+        let start = line.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(line.len());
+        let name = line[start..].iter().take_while(|&&byte| is_identifier(byte)).count();
+        let body = &line[start + name..];
+        self.included.extend(literals(body));
+        self.scan.has_computed_has_include |= has_computed_operand(body);
+    }
+
+    fn condition(&mut self, at: usize) {
+        if self.may_matter(at) {
+            let line = self.line_without_comments(at);
+            self.scan.has_computed_has_include |= has_computed_operand(&line);
+        }
+    }
+
+    /// A quick look at the line: most definitions and conditions have nothing to find in them.
+    fn may_matter(&self, at: usize) -> bool {
+        let rest = &self.text[at..];
+        let line = &rest[..rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len())];
+        line.iter().any(|byte| b"\"<".contains(byte))
+            || line.windows(2).any(|pair| pair == b"/*")
+            || line.windows(6).any(|six| six == b"__has_")
+    }
+
+    /// The rest of the line with each comment a blank. A block comment may take it over several lines.
+    fn line_without_comments(&self, mut at: usize) -> Vec<u8> {
+        let mut line = Vec::new();
+        let mut in_string = false;
+        while let Some(&byte) = self.text.get(at) {
+            let rest = &self.text[at..];
+            match byte {
+                b'\n' => break,
+                b'\\' if in_string && rest.len() > 1 && rest[1] != b'\n' => {
+                    line.extend_from_slice(&rest[..2]);
+                    at += 2;
+                    continue;
+                }
+                b'\'' if !in_string && rest.starts_with(b"'\"'") => {
+                    at += 3;
+                    continue;
+                }
+                b'"' => in_string = !in_string,
+                b'/' if !in_string && rest.starts_with(b"//") => break,
+                b'/' if !in_string && rest.starts_with(b"/*") => {
+                    at = self.skip_comment(at);
+                    line.push(b' ');
+                    continue;
+                }
+                _ => {}
+            }
+            line.push(byte);
+            at += 1;
+        }
+        line
+    }
+
+    /// Behind blanks and comments on this line; a block comment may end on a later one.
+    fn skip_blanks(&self, mut at: usize) -> usize {
+        loop {
+            match self.text.get(at) {
+                Some(b' ' | b'\t' | b'\x0b' | b'\x0c') => at += 1,
+                Some(b'/') if self.text[at..].starts_with(b"/*") => at = self.skip_comment(at),
+                _ => return at,
+            }
+        }
+    }
+
+    /// Behind the block comment at `at`, or the end of the text where it is open.
+    fn skip_comment(&self, at: usize) -> usize {
+        let inner = at + 2;
+        self.text[inner..].windows(2).position(|pair| pair == b"*/").map_or(self.text.len(), |end| inner + end + 2)
+    }
+
+    fn skip_identifier(&self, at: usize) -> usize {
+        at + self.text[at..].iter().take_while(|&&byte| is_identifier(byte)).count()
+    }
+
+    fn is_end_of_line(&self, at: usize) -> bool {
+        matches!(self.text.get(at), None | Some(b'\n' | b'\r'))
+    }
+}
+
+fn is_identifier(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+/// `text` begins with `word` in any case, and no longer word.
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    text.len() >= word.len()
+        && text[..word.len()].eq_ignore_ascii_case(word)
+        && !text.get(word.len()).is_some_and(|&byte| is_identifier(byte))
+}
+
+/// The header name that `text` begins with.
+fn header_name(text: &[u8]) -> Option<HeaderName> {
+    let (quoted, close) = match text.first()? {
+        b'"' => (true, b'"'),
+        b'<' => (false, b'>'),
+        _ => return None,
+    };
+    until(&text[1..], close).map(|name| HeaderName { quoted, name: name.into() })
+}
+
+/// What stands before `close` on this line; none if that is nothing.
+fn until(text: &[u8], close: u8) -> Option<&[u8]> {
+    let end = text.iter().position(|&byte| byte == close || byte == b'\n' || byte == b'\r' || byte == 0)?;
+    (text[end] == close && end > 0).then(|| &text[..end])
+}
+
+/// The string that `text` begins with, without its quotes and the backslashes before them.
+fn string_literal(text: &[u8]) -> Option<Bytes> {
+    let mut value = Vec::new();
+    let mut bytes = text.get(1..)?.iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return (!value.is_empty()).then(|| Bytes::from(value)),
+            b'\n' => return None,
+            b'\\' => value.push(*bytes.next()?),
+            &byte => value.push(byte),
+        }
+    }
+}
+
+/// Literals in a macro's body that look like the name of a header: not messages, which have blanks or formats in them.
+fn literals(body: &[u8]) -> impl Iterator<Item = HeaderName> {
+    let starts = body.iter().enumerate().filter(|(_, byte)| b"\"<".contains(byte)).map(|(at, _)| at);
+    starts
+        .filter_map(|at| header_name(&body[at..]))
+        .filter(|literal| !literal.name.iter().any(|byte| byte.is_ascii_whitespace() || b"%\\\"(){};,=".contains(byte)))
+}
+
+/// True where `__has_include` stands in `line` with something else than a literal, `defined` apart.
+fn has_computed_operand(line: &[u8]) -> bool {
+    const NAME: &[u8] = b"__has_include";
+    let mut at = 0;
+    while let Some(ahead) = line[at..].windows(NAME.len()).position(|window| window == NAME) {
+        let start = at + ahead;
+        let end = start + line[start..].iter().take_while(|&&byte| is_identifier(byte)).count();
+        at = end;
+        if start > 0 && is_identifier(line[start - 1]) {
+            continue;
+        }
+        let operand = line[end..].trim_ascii_start();
+        let operand = operand.strip_prefix(b"(").unwrap_or(operand).trim_ascii_start();
+        if header_name(operand).is_none() && !is_tested_for_definition(&line[..start]) {
+            return true;
+        }
+    }
+    false
+}
+
+/// `before` ends in `defined` or `defined (`.
+fn is_tested_for_definition(before: &[u8]) -> bool {
+    let before = before.trim_ascii_end();
+    before.strip_suffix(b"(").unwrap_or(before).trim_ascii_end().ends_with(b"defined")
+}
+
+/// `bytes` with continued lines joined. Trigraphs count in all modes: what they would hide otherwise is seen anyway.
+fn without_splices(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut joined: Vec<u8> = Vec::new();
+    let mut kept = 0;
+    let mut at = 0;
+    while let Some(ahead) = bytes[at..].iter().position(|&byte| byte == b'\\' || byte == b'?') {
+        at += ahead;
+        let lead = match &bytes[at..] {
+            [b'\\', ..] => 1,
+            [b'?', b'?', b'/', ..] => 3,
+            _ => 0,
+        };
+        match (lead > 0).then(|| splice_length(&bytes[at + lead..])).flatten() {
+            Some(length) => {
+                joined.extend_from_slice(&bytes[kept..at]);
+                at += lead + length;
+                kept = at;
+            }
+            None => at += 1,
+        }
+    }
+    if kept == 0 {
+        return Cow::Borrowed(bytes);
+    }
+    joined.extend_from_slice(&bytes[kept..]);
+    Cow::Owned(joined)
+}
+
+/// Length of blanks and the line end after them, if that is what `rest` begins with.
+fn splice_length(rest: &[u8]) -> Option<usize> {
+    let blanks = rest.iter().take_while(|&&byte| matches!(byte, b' ' | b'\t' | b'\x0b' | b'\x0c')).count();
+    match &rest[blanks..] {
+        [b'\r', b'\n', ..] => Some(blanks + 2),
+        [b'\n' | b'\r', ..] => Some(blanks + 1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[HeaderName]) -> String {
+        let render = |name: &HeaderName| {
+            let text = String::from_utf8_lossy(&name.name).into_owned();
+            if name.quoted { format!("\"{text}\"") } else { format!("<{text}>") }
+        };
+        names.iter().map(render).collect::<Vec<_>>().join(" ")
+    }
+
+    #[track_caller]
+    fn included(text: &str, expected: &str) {
+        assert_eq!(names(&scan(text.as_bytes()).included), expected, "{text}");
+    }
+
+    #[track_caller]
+    fn probed(text: &str, expected: &str, computed: bool) {
+        let scan = scan(text.as_bytes());
+        assert_eq!((names(&scan.probed).as_str(), scan.has_computed_has_include), (expected, computed), "{text}");
+    }
+
+    #[test]
+    fn directives_in_every_dress() {
+        included("#include \"a.h\"\n#include <b.h>\n", "<b.h> \"a.h\"");
+        included("/* a\n b */ # /* c */ include /* d\n */ \"yes.h\"\n", "\"yes.h\"");
+        included("#inc\\\nlude \"ye\\ \t\r\ns.h\"\n", "\"yes.h\"");
+        included("%:include <a.h>\n??=include <b.h>\n#import <c.h>\n#include_next <d.h>", "<a.h> <b.h> <c.h> <d.h>");
+        included("// a ??/\n#include \"yes.h\"\n", "\"yes.h\"");
+        included("\u{feff}#include <a//x.h>\n#include \"b\\x.h\"\n", "<a//x.h> \"b\\x.h\"");
+        included("// c\r#include \"yes.h\"\r", "\"yes.h\"");
+        included("const char *s = R\"(\n#include \"no.h\"\n)\";\n", "\"no.h\"");
+        included("#include MACRO\n#include \"open\n#include <>\n#includes \"x\"\n", "");
+    }
+
+    #[test]
+    fn macros_that_could_become_header_names() {
+        included("#define H <yes.h>\n#define Q \"q.h\" // \"c.h\"\n", "<yes.h> \"q.h\"");
+        included("#define LOG(x) printf(\"%d items\\n\", x < 3, y > 4)\n", "");
+        included("#define C /* \"a.h\"\n */ \"b.h\"\n", "\"b.h\"");
+    }
+
+    #[test]
+    fn has_include() {
+        probed("#if __has_include(\"a.h\") && __has_include_next ( <b.h> )\n", "<b.h> \"a.h\"", false);
+        probed("#if defined(__has_include) && defined __has_include\n#ifdef __has_include\n", "", false);
+        probed("#define __has_include(x) 0\n", "", false);
+        probed("#define HAS(x) __has_include(x)\n", "", true);
+        probed("#define HAS __has_include\n", "", true);
+        probed("#if __has_include(NAME)\n", "", true);
+        probed("#if 0 // __has_include is a macro\n#endif // __has_include\n", "", false);
+        probed("#if /* \n */ __has_include(X)\n", "", true);
+        probed("#if '\"' && __has_include(X)\n", "", true);
+        probed("#if __has_\\\ninclude(<x>)\n", "<x>", false);
+        probed(
+            "#pragma GCC dependency \"p.h\" text\n_Pragma(\"GCC dependency \\\"q.h\\\"\")",
+            "\"p.h\" \"q.h\"",
+            false,
+        );
+        probed("/* a dependency \"x.h\" */", "", false);
+    }
+
+    #[test]
+    fn what_the_assembler_reads() {
+        let flags = |text: &str| {
+            let scan = scan(text.as_bytes());
+            (scan.has_incbin, scan.has_asm_include, scan.has_bare_asm_include)
+        };
+        assert_eq!(flags("asm(\".incbin \\\"x\\\"\");"), (true, false, false));
+        assert_eq!(flags("\t.INCBIN \"x\"\n"), (true, false, false));
+        assert_eq!(flags("asm(\".include \\\"x\\\"\");"), (false, true, false));
+        assert_eq!(flags(".include FILE\n"), (false, false, true));
+        assert_eq!(flags("x.include = 1; y.includes; z.incbinary"), (false, false, true));
+    }
+
+    #[test]
+    fn embed_and_line() {
+        assert!(scan(b"#embed <x>").has_embed && scan(b"#if __has_embed(\"x\")\n").has_embed);
+        assert!(!scan(b"#if defined(__has_embed)\n#ifdef __has_embed\n#embed\n").has_embed);
+        let scan = scan(b"#line 7 \"a.y\"\n# 1 \"b\\\\c.l\" 2\n# 3\n#line X \"no\"\n");
+        assert_eq!(scan.quoted_sources, [Bytes::from(*b"a.y"), Bytes::from(*b"b\\c.l")]);
+    }
+}
