@@ -3,7 +3,7 @@
 //!
 //! Order, later wins: `/usr/lib/farcc`, `/run/farcc`, `/etc/farcc`, each `ROLE.toml`; then `ROLE.toml.d/*.toml` of the three by file
 //! name, where a file replaces those of the same name in earlier directories; for the client also
-//! `~/.config/farcc/config.toml` and `FARCC_*` variables. A file given by `--config` replaces all of these.
+//! `~/.config/farcc/config.toml` and `FARCC_*` variables. A file given by `--config` replaces all of these, `FARCC_LOG` aside, which every daemon takes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -12,8 +12,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::engine::config::{
-    BuilderConfig, Checked, ClientConfig, ConfigError, Document, Facts, SchedulerConfig, Secret, from_variables, merge,
-    parse,
+    BuilderConfig, Checked, ClientConfig, ConfigError, Document, Facts, SchedulerConfig, Scope, Secret, from_variables,
+    merge, parse,
 };
 use crate::model::limits::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX, TOKEN_BYTES_GENERATED};
 use crate::os::systemd::credentials;
@@ -25,6 +25,9 @@ pub struct Sources {
     /// `--config FILE`: the only file that is read.
     pub file: Option<PathBuf>,
     pub variables: BTreeMap<String, String>,
+    /// Processors this process may use.
+    pub cpus: u32,
+    pub host_name: String,
 }
 
 impl Sources {
@@ -33,7 +36,14 @@ impl Sources {
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self { root: PathBuf::from("/"), file, variables: std::env::vars_os().filter_map(utf8).collect() }
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            root: PathBuf::from("/"),
+            file,
+            variables: std::env::vars_os().filter_map(utf8).collect(),
+            cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+            host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        }
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -121,9 +131,8 @@ fn collect(sources: &Sources, role: &str) -> Result<(Document, Facts), LoadError
         let text = read(&file)?;
         layers.push(parse(&file.display().to_string(), &text)?);
     }
-    if role == "client" && sources.file.is_none() {
-        layers.push(from_variables(&sources.variables));
-    }
+    let scope = if role == "client" && sources.file.is_none() { Scope::Client } else { Scope::LogOnly };
+    layers.push(from_variables(scope, &sources.variables));
     let document = merge(layers);
     let mut facts = facts(sources, role)?;
     for path in facts.token_files(&document) {
@@ -141,8 +150,8 @@ fn facts(sources: &Sources, role: &str) -> Result<Facts, LoadError> {
     let xdg = |name| if role == "client" { sources.directory(name).map(|path| path.join("farcc")) } else { None };
     Ok(Facts {
         main_file: main_file.display().to_string(),
-        cpus: std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
-        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        cpus: sources.cpus,
+        host_name: sources.host_name.clone(),
         home: home(sources),
         state_dir: sources.directory("STATE_DIRECTORY").or_else(|| xdg("XDG_STATE_HOME")),
         cache_dir: sources.directory("CACHE_DIRECTORY").or_else(|| xdg("XDG_CACHE_HOME")),

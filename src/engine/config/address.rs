@@ -31,7 +31,7 @@ pub enum AddressError {
     Brackets,
     #[error("`{0}` is no scheme that is known here; write https://HOST:PORT or HOST:PORT")]
     Scheme(String),
-    #[error("there is no room for `{0}`; write https://HOST:PORT")]
+    #[error("a scheduler has no path; leave out `{0}`")]
     Path(String),
 }
 

@@ -38,7 +38,7 @@ pub(super) fn token(reader: &mut Reader, section: Section, facts: &Facts) -> Res
         (None, None) => from_credentials(section, facts),
     };
     if let (Some(kind), None) = (&kind, &secret) {
-        let problem = Problem::NoToken { section: section.name.to_owned(), credential: section.credentials[0] };
+        let problem = Problem::NoToken { section: section.name, credential: section.credentials[0] };
         return Err(kind.fail(problem));
     }
     if let Some(short) = secret.as_ref().filter(|secret| secret.value.is_short()) {

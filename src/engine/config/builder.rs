@@ -2,22 +2,18 @@
 
 use std::path::PathBuf;
 
-use crate::engine::config::address::{BUILDER_PORT, HostPort, SchedulerUrl};
+use crate::engine::config::address::{BUILDER_PORT, HostPort};
 use crate::engine::config::auth::{self, Section};
 use crate::engine::config::document::{Document, Place};
-use crate::engine::config::error::{Advice, ConfigError, Problem};
+use crate::engine::config::error::{ConfigError, Problem};
 use crate::engine::config::facts::Facts;
 use crate::engine::config::reader::{Checked, LogLevel, Reader, Setting};
-use crate::engine::config::secret::Secret;
-use crate::model::digest::Digest;
+use crate::engine::config::upstream::{self, Upstream};
 use crate::model::limits::{INPUT_CACHE_BYTES, SLOTS_MAX, TOOLCHAIN_CACHE_BYTES};
 
 #[derive(Clone, Debug)]
 pub struct BuilderConfig {
-    pub scheduler: HostPort,
-    /// The scheduler's certificate; checked where given.
-    pub fingerprint: Option<Digest>,
-    pub token: Secret,
+    pub scheduler: Upstream,
     /// What clients are told. Absent: the address the scheduler sees.
     pub public_addr: Option<HostPort>,
     /// Where to listen when systemd hands no socket over.
@@ -60,19 +56,13 @@ impl BuilderConfig {
         let mut reader = Reader::new(document);
         let home = facts.home.as_deref();
         check_type(&mut reader)?;
-        let missing = |problem| ConfigError { at: Place::whole(&facts.main_file), problem };
-        let token = auth::token(&mut reader, SCHEDULER_AUTH, facts)?;
-        let scheduler = scheduler(&mut reader, "scheduler_url")?.map(|(address, _)| address);
+        let scheduler = scheduler(&mut reader, facts)?;
         let public_addr = address(&mut reader, "public_addr")?;
         let listen_port = public_addr.as_ref().map_or(BUILDER_PORT, |public| public.port);
         let cache_dir = reader.path("cache_dir", home)?.map(|found| found.value);
         let cache_dir = cache_dir.or_else(|| facts.cache_dir.clone()).unwrap_or_else(|| CACHE_DIR.into());
         let config = Self {
-            scheduler: scheduler.ok_or_else(|| missing(Problem::NoScheduler("scheduler_url")))?,
-            fingerprint: fingerprint(&mut reader)?,
-            token: token.ok_or_else(|| {
-                missing(Problem::NoToken { section: SCHEDULER_AUTH.name.to_owned(), credential: "farcc.builder-token" })
-            })?,
+            scheduler,
             bind_address: address(&mut reader, "bind_address")?.unwrap_or_else(|| HostPort::new("::", listen_port)),
             public_addr,
             name: reader.text("name")?.map_or_else(|| facts.host_name.clone(), |found| found.value),
@@ -101,9 +91,9 @@ impl BuilderConfig {
     pub fn settings(&self) -> Vec<Setting> {
         let or = |value: Option<String>, otherwise: &str| value.unwrap_or_else(|| otherwise.to_owned());
         vec![
-            ("scheduler_url", format!("https://{}", self.scheduler)),
-            ("fingerprint", or(self.fingerprint.map(|digest| digest.to_string()), "(any that knows the token)")),
-            ("scheduler_auth.token", self.token.to_string()),
+            ("scheduler_url", format!("https://{}", self.scheduler.address)),
+            ("fingerprint", self.scheduler.describe_fingerprint()),
+            ("scheduler_auth.token", self.scheduler.token.to_string()),
             ("public_addr", or(self.public_addr.as_ref().map(ToString::to_string), "(as the scheduler sees it)")),
             ("bind_address", self.bind_address.to_string()),
             ("name", self.name.clone()),
@@ -130,32 +120,22 @@ fn check_type(reader: &mut Reader) -> Result<(), ConfigError> {
     }
 }
 
+fn scheduler(reader: &mut Reader, facts: &Facts) -> Result<Upstream, ConfigError> {
+    let missing = |problem| ConfigError { at: Place::whole(&facts.main_file), problem };
+    let address = upstream::address(reader, "scheduler_url")?;
+    let token = auth::token(reader, SCHEDULER_AUTH, facts)?;
+    let no_token = Problem::NoToken { section: SCHEDULER_AUTH.name, credential: SCHEDULER_AUTH.credentials[0] };
+    Ok(Upstream {
+        address: address.ok_or_else(|| missing(Problem::NoScheduler("scheduler_url")))?.value,
+        fingerprint: upstream::fingerprint(reader)?,
+        token: token.ok_or_else(|| missing(no_token))?,
+    })
+}
+
 fn address(reader: &mut Reader, key: &'static str) -> Result<Option<HostPort>, ConfigError> {
     let Some(text) = reader.text(key)? else { return Ok(None) };
     let parse = |text: String| {
         HostPort::parse(&text, BUILDER_PORT).map_err(|cause| Problem::Address { key: key.to_owned(), cause })
     };
     Ok(Some(text.map(parse)?.value))
-}
-
-/// The scheduler's address and the layer that named it. An empty one means none, so that a variable can say "not here".
-pub(super) fn scheduler(reader: &mut Reader, key: &'static str) -> Result<Option<(HostPort, usize)>, ConfigError> {
-    let Some(text) = reader.text(key)?.filter(|found| !found.value.is_empty()) else { return Ok(None) };
-    let parse =
-        |text: String| SchedulerUrl::parse(&text).map_err(|cause| Problem::Address { key: key.to_owned(), cause });
-    let url = text.map(parse)?;
-    if url.value.said_http {
-        reader.warn(&url.at, Advice::PlainHttp);
-    }
-    Ok(Some((url.value.address, url.layer)))
-}
-
-pub(super) fn fingerprint(reader: &mut Reader) -> Result<Option<Digest>, ConfigError> {
-    let Some(text) = reader.text("fingerprint")? else { return Ok(None) };
-    let wrong = |found| Problem::Value {
-        key: "fingerprint".into(),
-        expected: "64 hexadecimal digits (`farccctl farm invite` on the scheduler prints them)",
-        found,
-    };
-    Ok(Some(text.map(|text| text.parse().map_err(|_| wrong(text)))?.value))
 }

@@ -2,25 +2,18 @@
 
 use std::path::PathBuf;
 
-use crate::engine::config::address::HostPort;
 use crate::engine::config::auth::{self, Section};
-use crate::engine::config::builder::{fingerprint, scheduler};
-use crate::engine::config::document::{Document, Entry, Value};
-use crate::engine::config::error::{ConfigError, Problem, Warning};
+use crate::engine::config::document::{Document, Entry, Place, Value};
+use crate::engine::config::error::{Advice, ConfigError, Problem, Warning};
 use crate::engine::config::facts::Facts;
 use crate::engine::config::reader::{Checked, LogLevel, NoMeaning, Reader, Setting};
-use crate::engine::config::secret::Secret;
-use crate::model::digest::Digest;
+use crate::engine::config::upstream::{self, Upstream};
 use crate::model::limits::{SLOTS_MAX, TOOLCHAIN_CACHE_BYTES};
 
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Absent: everything is compiled on this machine.
-    pub scheduler: Option<HostPort>,
-    /// The scheduler's certificate; checked where given.
-    pub fingerprint: Option<Digest>,
-    /// Present wherever a scheduler is.
-    pub token: Option<Secret>,
+    pub scheduler: Option<Upstream>,
     /// For people: the host's name unless given.
     pub name: String,
     /// Units that could run elsewhere and are compiled here at a time.
@@ -78,31 +71,18 @@ impl ClientConfig {
     /// The first value that makes no sense.
     pub fn check(document: Document, facts: &Facts) -> Result<Checked<Self>, ConfigError> {
         let mut reader = Reader::new(document);
-        let home = facts.home.as_deref();
-        let token = auth::token(&mut reader, DIST_AUTH, facts)?;
-        let scheduler = one_scheduler(&mut reader)?;
+        let scheduler = scheduler(&mut reader, facts)?;
         let toolchains = toolchain_rules(&mut reader, facts)?;
-        let below_home = |path: &str| home.map_or_else(|| PathBuf::from("/nonexistent"), |home| home.join(path));
         let config = Self {
             scheduler,
-            token,
-            fingerprint: fingerprint(&mut reader)?,
             name: reader.text("name")?.map_or_else(|| facts.host_name.clone(), |found| found.value),
             local_slots: reader.number("local_slots", 0, SLOTS_MAX)?.map_or(facts.cpus, |found| found.value),
             toolchains,
             toolchain_cache_bytes: reader
                 .size("dist.toolchain_cache_size")?
                 .map_or(TOOLCHAIN_CACHE_BYTES, |found| found.value),
-            cache_dir: reader
-                .path("cache.disk.dir", home)?
-                .map(|found| found.value)
-                .or_else(|| facts.cache_dir.clone())
-                .unwrap_or_else(|| below_home(".cache/farcc")),
-            state_dir: reader
-                .path("state_dir", home)?
-                .map(|found| found.value)
-                .or_else(|| facts.state_dir.clone())
-                .unwrap_or_else(|| below_home(".local/state/farcc")),
+            cache_dir: directory(&mut reader, "cache.disk.dir", &facts.cache_dir, ".cache/farcc", facts)?,
+            state_dir: directory(&mut reader, "state_dir", &facts.state_dir, ".local/state/farcc", facts)?,
             log: reader.log_level()?,
         };
         Ok(Checked { config, warnings: reader.finish(NO_MEANING)? })
@@ -110,21 +90,22 @@ impl ClientConfig {
 
     /// Everything as it is in effect, for people.
     pub fn settings(&self) -> Vec<Setting> {
-        let scheduler = self.scheduler.as_ref().map(|address| format!("https://{address}"));
-        let mut settings = vec![
-            ("scheduler_url", scheduler.unwrap_or_else(|| "(none: everything is compiled here)".to_owned())),
-            (
-                "fingerprint",
-                self.fingerprint.map_or("(any that knows the token)".to_owned(), |digest| digest.to_string()),
-            ),
-            ("dist.auth.token", self.token.as_ref().map_or("(none)".to_owned(), ToString::to_string)),
+        let mut settings = match &self.scheduler {
+            None => vec![("scheduler_url", "(none: everything is compiled here)".to_owned())],
+            Some(scheduler) => vec![
+                ("scheduler_url", format!("https://{}", scheduler.address)),
+                ("fingerprint", scheduler.describe_fingerprint()),
+                ("dist.auth.token", scheduler.token.to_string()),
+            ],
+        };
+        settings.extend([
             ("name", self.name.clone()),
             ("local_slots", self.local_slots.to_string()),
             ("dist.toolchain_cache_size", self.toolchain_cache_bytes.to_string()),
             ("cache.disk.dir", self.cache_dir.display().to_string()),
             ("state_dir", self.state_dir.display().to_string()),
             ("log", self.log.to_string()),
-        ];
+        ]);
         settings.extend(self.toolchains.iter().map(|rule| ("dist.toolchains", rule.to_string())));
         settings
     }
@@ -142,15 +123,37 @@ impl std::fmt::Display for ToolchainRule {
 }
 
 /// `scheduler_url` and `dist.scheduler_url` are the same; the later layer wins.
-fn one_scheduler(reader: &mut Reader) -> Result<Option<HostPort>, ConfigError> {
-    let short = scheduler(reader, "scheduler_url")?;
-    let long = scheduler(reader, "dist.scheduler_url")?;
-    Ok(match (short, long) {
-        (Some((short, short_layer)), Some((long, long_layer))) => {
-            Some(if long_layer > short_layer { long } else { short })
+fn scheduler(reader: &mut Reader, facts: &Facts) -> Result<Option<Upstream>, ConfigError> {
+    let short = upstream::address(reader, "scheduler_url")?;
+    let long = upstream::address(reader, "dist.scheduler_url")?;
+    let address = match (short, long) {
+        (Some(short), Some(long)) => Some(if long.layer > short.layer { long } else { short }),
+        (short, long) => short.or(long),
+    };
+    let fingerprint = upstream::fingerprint(reader)?;
+    let token = auth::token(reader, DIST_AUTH, facts)?;
+    Ok(match (address, token) {
+        (Some(address), Some(token)) => Some(Upstream { address: address.value, fingerprint, token }),
+        (Some(address), None) => {
+            reader.warn(&address.at, Advice::NoToken);
+            None
         }
-        (short, long) => short.or(long).map(|(address, _)| address),
+        (None, _) => None,
     })
+}
+
+/// What is configured, else what the service manager or the XDG variables say, else a place in the home directory.
+fn directory(
+    reader: &mut Reader,
+    key: &'static str,
+    given: &Option<PathBuf>,
+    below_home: &str,
+    facts: &Facts,
+) -> Result<PathBuf, ConfigError> {
+    let configured = reader.path(key, facts.home.as_deref())?.map(|found| found.value);
+    let default = || facts.home.as_ref().map(|home| home.join(below_home));
+    let no_home = || ConfigError { at: Place::whole(&facts.main_file), problem: Problem::NoHomeFor { key } };
+    configured.or_else(|| given.clone()).or_else(default).ok_or_else(no_home)
 }
 
 fn toolchain_rules(reader: &mut Reader, facts: &Facts) -> Result<Vec<ToolchainRule>, ConfigError> {

@@ -37,8 +37,8 @@ pub enum Problem {
     TokenFile { path: String, cause: String },
     #[error("`{0}.token` and `{0}.token_file` contradict each other; keep one")]
     TwoTokens(String),
-    #[error("`{section}` with type = \"token\" needs `token`, `token_file` or the credential {credential}")]
-    NoToken { section: String, credential: &'static str },
+    #[error("[{section}] needs `token`, `token_file` or the credential {credential}")]
+    NoToken { section: &'static str, credential: &'static str },
     #[error("authentication of type \"{0}\" is not supported; use type = \"token\" with a shared token")]
     AuthNotSupported(String),
     #[error("`{section}.type` is \"{found}\"; it must be \"token\"")]
@@ -51,6 +51,8 @@ pub enum Problem {
     BuilderType(String),
     #[error("`{0}` is missing: the address of the scheduler, as https://HOST:10600")]
     NoScheduler(&'static str),
+    #[error("`{key}` is missing, and so is the home directory that it would be in; set it, or HOME")]
+    NoHomeFor { key: &'static str },
     #[error("`{key}` is missing here")]
     Missing { key: &'static str },
     #[error("a toolchain of type \"{0}\" is not known; it is \"path_override\" or \"no_dist\"")]
@@ -66,10 +68,18 @@ pub struct Warning {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Advice {
-    UnknownKey { key: String, nearest: Option<&'static str> },
-    NoMeaning { key: String, why: &'static str },
+    UnknownKey {
+        key: String,
+        nearest: Option<&'static str>,
+    },
+    NoMeaning {
+        key: String,
+        why: &'static str,
+    },
     ShortToken,
     PlainHttp,
+    /// A scheduler without a token: no scheduler.
+    NoToken,
 }
 
 impl fmt::Display for Warning {
@@ -84,6 +94,10 @@ impl fmt::Display for Warning {
             Advice::ShortToken => {
                 write!(f, "the token has fewer than {TOKEN_BYTES_MIN} bytes and could be guessed; use a longer one")
             }
+            Advice::NoToken => f.write_str(
+                "there is no token for this scheduler, so everything is compiled here; \
+                 give it in [dist.auth], or run `farccctl farm join` with an invitation",
+            ),
             Advice::PlainHttp => f.write_str("http:// is taken as https://; farcc encrypts every connection"),
         }
     }

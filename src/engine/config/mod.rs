@@ -17,6 +17,7 @@ mod invite;
 mod reader;
 pub mod scheduler;
 mod secret;
+mod upstream;
 mod variables;
 
 pub use address::{AddressError, BUILDER_PORT, HostPort, SCHEDULER_PORT};
@@ -29,4 +30,5 @@ pub use invite::{Invite, InviteError};
 pub use reader::{Checked, LogLevel, Setting};
 pub use scheduler::SchedulerConfig;
 pub use secret::{Secret, SecretError};
-pub use variables::from_variables;
+pub use upstream::Upstream;
+pub use variables::{Scope, from_variables};

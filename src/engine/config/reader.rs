@@ -186,6 +186,7 @@ impl Reader {
             }
             self.warnings.push(Warning { advice: self.left_over(key, no_meaning), at: entry.at });
         }
+        self.warnings.sort_by(|a, b| (&a.at.source, a.at.position).cmp(&(&b.at.source, b.at.position)));
         Ok(self.warnings)
     }
 

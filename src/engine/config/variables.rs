@@ -17,10 +17,19 @@ const VARIABLES: &[(&str, &str)] = &[
     ("FARCC_LOG", "log"),
 ];
 
+/// Which variables count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// A client that reads its usual files.
+    Client,
+    /// Daemons of a farm, and whoever was told by `--config` what to do: only how much to say.
+    LogOnly,
+}
+
 /// What the environment says. Variables of other parts of farcc, and unset ones, say nothing.
-pub fn from_variables(variables: &BTreeMap<String, String>) -> Document {
+pub fn from_variables(scope: Scope, variables: &BTreeMap<String, String>) -> Document {
     let mut document = Document::default();
-    for (variable, key) in VARIABLES {
+    for (variable, key) in VARIABLES.iter().filter(|(_, key)| scope == Scope::Client || *key == "log") {
         if let Some(text) = variables.get(*variable) {
             // Only numbers need a type here: whatever else a key takes can be written as a string.
             let value = text.parse().map_or_else(|_| Value::Text(text.clone()), Value::Number);
