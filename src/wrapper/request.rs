@@ -35,6 +35,8 @@ fn describe(command: &Command, compiler: &Compiler) -> io::Result<CompileRequest
         umask: umask(),
         // Without /proc there is no knowing; zero is nobody's namespace, so the unit stays here.
         mount_namespace: Path::new("/proc/self/ns/mnt").metadata().map_or(0, |meta| meta.ino()),
+        // Anything but a terminal has no size.
+        stderr_columns: rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col),
     })
 }
 

@@ -4,12 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The families whose command lines farcc understands.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Family {
-    Gcc,
-    Clang,
-}
+pub use crate::engine::compiler::CompilerFamily as Family;
 
 /// A compiler's own word on what it is.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -49,6 +49,8 @@ pub struct CompileRequest {
     pub umask: u32,
     /// Inode number of the wrapper's mount namespace.
     pub mount_namespace: u64,
+    /// Width of the terminal that standard error is; zero where it is none. Messages are made for it.
+    pub stderr_columns: u16,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
