@@ -164,3 +164,20 @@ pub const ELF_DYNAMIC_BYTES_MAX: u64 = 1 << 20;
 pub const COPY_BYTES: usize = 256 << 10;
 /// What a decompressor may need for one toolchain. Archives of ours, at zstd's level 3, want 2 MB.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 24;
+// Inputs of a unit.
+
+/// Files whose digest and token scan a client daemon remembers: several large source trees, some hundred bytes each.
+pub const SCAN_CACHE_FILES_MAX: usize = 1 << 17;
+/// Directories whose names it remembers.
+pub const SCAN_CACHE_DIRECTORIES_MAX: usize = 1 << 13;
+/// A directory with more names is looked at name by name: no search directory has as many, spools and caches do.
+pub const LISTING_NAMES_MAX: usize = 1 << 16;
+/// A file changed this recently when it was read may change again without its times telling: kernels count in ticks of up to
+/// 10 ms, some file systems in steps of 2 s.
+pub const RACY_WINDOW: Duration = Duration::from_secs(2);
+/// Symlinks on one path; the kernel's own limit.
+pub const SYMLINKS_MAX: usize = 40;
+/// What a dependency run may print: the longest lists have some hundred kilobytes, warnings beside them a few megabytes.
+pub const DEPENDENCY_OUTPUT_BYTES_MAX: u64 = 64 << 20;
+/// A dependency run preprocesses one unit; one that takes longer hangs (a FIFO among the headers).
+pub const DEPENDENCY_RUN_MAX: Duration = Duration::from_secs(120);

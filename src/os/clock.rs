@@ -1,7 +1,8 @@
 //! The only place that reads a clock.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use crate::model::job::FileTime;
 use crate::model::moment::Moment;
 
 /// Time since the daemon started.
@@ -25,4 +26,10 @@ impl Clock {
     pub fn instant(&self, moment: Moment) -> Instant {
         self.start + moment.since_start()
     }
+}
+
+/// The time of day, in the form that file systems have it.
+pub fn file_time_now() -> FileTime {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    FileTime { seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanoseconds: now.subsec_nanos() }
 }

@@ -1,0 +1,426 @@
+//! Puts a unit's inputs together.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::engine::compiler::CompilerFamily;
+use crate::engine::compiler::tokens::{HeaderName, Scan};
+use crate::model::digest::Digest;
+use crate::model::job::{Bytes, Entry, Manifest, Node};
+use crate::model::limits::INPUTS_BYTES_MAX;
+use crate::model::path::SandboxPath;
+use crate::model::reason::{Reason, Why};
+use crate::os::inputs::cache::{Identity, Known, ScanCache};
+use crate::os::inputs::candidates::Places;
+use crate::os::inputs::dependency_run::{self, Dependencies};
+use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display};
+use crate::os::inputs::{Inputs, Predicted, Unit, is_below};
+
+/// Finds and hashes everything a compile of `unit` could read. Blocks: runs the compiler's dependency output first.
+///
+/// # Errors
+/// The reason for which the unit stays local.
+pub fn collect(unit: &Unit, cache: &ScanCache) -> Result<Inputs, Why> {
+    refuse_special(&unit.cwd)?;
+    let dependencies = dependency_run::run(unit)?;
+    let mut collector = Collector::new(unit, cache);
+    collector.directories(&dependencies)?;
+    let read = collector.predicted(&dependencies)?;
+    collector.named_files()?;
+    collector.refuse_what_only_the_assembler_sees(&read)?;
+    collector.quoted_sources(&read)?;
+    if unit.command.language.is_preprocessed_by_compiler() {
+        collector.header_names(&dependencies, &read)?;
+    }
+    collector.finish()
+}
+
+/// A file that the compiler reads, as it spells it.
+struct ReadFile {
+    spelled: Bytes,
+    known: Arc<Known>,
+}
+
+struct Collector<'a> {
+    unit: &'a Unit,
+    cache: &'a ScanCache,
+    tree: Tree,
+    predicted: Predicted,
+    system_directories: Vec<Bytes>,
+    known: HashMap<Identity, Arc<Known>>,
+    /// Size and seconds of modification of each shipped file: what gcc looks at to find the same header once more.
+    looks: HashSet<(u64, i64)>,
+    bytes: u64,
+}
+
+impl<'a> Collector<'a> {
+    fn new(unit: &'a Unit, cache: &'a ScanCache) -> Self {
+        Self {
+            unit,
+            cache,
+            tree: Tree::default(),
+            predicted: Predicted::default(),
+            system_directories: Vec::new(),
+            known: HashMap::new(),
+            looks: HashSet::new(),
+            bytes: 0,
+        }
+    }
+
+    fn walk(&mut self, path: &[u8]) -> Result<Walked, Why> {
+        self.tree.walk(&self.unit.cwd, path)
+    }
+
+    /// Directories that exist for the job even if nothing in them does.
+    fn directories(&mut self, dependencies: &Dependencies) -> Result<(), Why> {
+        let working = self.walk(&self.unit.cwd.clone())?;
+        self.tree.keep_trail(&working);
+        self.temporary_directory()?;
+        self.output_directories()?;
+        self.search_directories(dependencies)
+    }
+
+    /// gcc puts the assembler's input there.
+    fn temporary_directory(&mut self) -> Result<(), Why> {
+        let walked = self.walk(b"/tmp")?;
+        self.tree.keep_trail(&walked);
+        Ok(())
+    }
+
+    fn output_directories(&mut self) -> Result<(), Why> {
+        for output in self.unit.command.outputs() {
+            let slash = output.iter().rposition(|&byte| byte == b'/');
+            let (directory, name) = output.split_at(slash.map_or(0, |slash| slash + 1));
+            let walked = self.walk(directory)?;
+            if !matches!(walked.end, End::Directory(_)) {
+                return Err(Why::new(Reason::UnusableInput, format!("no directory for {}", display(output))));
+            }
+            self.tree.keep_trail(&walked);
+            let existing = self.walk(output)?;
+            // Written through a symlink, or to a device: the local compiler knows how.
+            let is_itself = existing.physical == joined(&walked.physical, name);
+            if !is_itself || !matches!(existing.end, End::Missing | End::File(_)) {
+                return Err(Why::new(Reason::SpecialOutput, display(output)));
+            }
+        }
+        Ok(())
+    }
+
+    fn search_directories(&mut self, dependencies: &Dependencies) -> Result<(), Why> {
+        let mut by_inode: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
+        for directory in dependencies.search.directories() {
+            let walked = self.walk(directory)?;
+            let End::Directory(identity) = walked.end else { continue };
+            refuse_special(&walked.physical)?;
+            self.tree.keep_trail(&walked);
+            let first = by_inode.entry((identity.device, identity.inode)).or_insert_with(|| walked.physical.clone());
+            if *first != walked.physical {
+                // The compiler takes both for one; in the job they would be two.
+                return Err(Why::new(Reason::UnusableInput, format!("{} is mounted twice", display(directory))));
+            }
+        }
+        self.system_directories = self.system_directories(dependencies)?;
+        Ok(())
+    }
+
+    fn system_directories(&mut self, dependencies: &Dependencies) -> Result<Vec<Bytes>, Why> {
+        let mut user = HashSet::new();
+        for directory in self.unit.command.user_directories() {
+            user.insert(self.walk(directory)?.physical);
+        }
+        let mut system = Vec::new();
+        for directory in &dependencies.search.bracket {
+            let physical = self.walk(directory)?.physical;
+            if !user.contains(&physical) {
+                system.push(Bytes::from(physical));
+            }
+        }
+        Ok(system)
+    }
+
+    /// The files of the compiler's own list.
+    fn predicted(&mut self, dependencies: &Dependencies) -> Result<Vec<ReadFile>, Why> {
+        let mut read = Vec::with_capacity(dependencies.files.len());
+        let source = &self.unit.command.source;
+        let source = (!dependencies.files.contains(source)).then_some(source);
+        for spelled in dependencies.files.iter().chain(source) {
+            let walked = self.walk(spelled)?;
+            let stat = match walked.end {
+                End::File(stat) => stat,
+                End::Special => return Err(Why::new(Reason::SpecialInput, display(spelled))),
+                End::Missing | End::Directory(_) => return Err(Why::new(Reason::UnusableInput, display(spelled))),
+            };
+            let known = self.ship(&walked, stat)?;
+            self.predicted.physical.insert(Bytes::from(walked.physical));
+            read.push(ReadFile { spelled: spelled.clone(), known });
+        }
+        self.predicted.spelled = dependencies.files.iter().cloned().collect();
+        Ok(read)
+    }
+
+    /// Files that the command names and that no dependency list has.
+    fn named_files(&mut self) -> Result<(), Why> {
+        let unit = self.unit;
+        for path in &unit.response_files {
+            let walked = self.walk(path)?;
+            match walked.end {
+                End::File(stat) => self.ship(&walked, stat)?,
+                _ => return Err(Why::new(Reason::UnusableInput, display(path))),
+            };
+        }
+        for path in unit.command.specs_files() {
+            let walked = self.walk(path)?;
+            match walked.end {
+                End::File(stat) => {
+                    self.ship(&walked, stat)?;
+                }
+                // Then it is among the compiler's own files.
+                End::Missing if !path.contains(&b'/') => {}
+                _ => return Err(Why::new(Reason::UnusableInput, display(path))),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_what_only_the_assembler_sees(&self, read: &[ReadFile]) -> Result<(), Why> {
+        let is_assembler = self.unit.command.language.is_assembler();
+        let is_preprocessed = self.unit.command.language.is_preprocessed_by_compiler();
+        for ReadFile { spelled, known } in read {
+            let scan = &known.scan;
+            let reason = if scan.has_incbin {
+                Reason::Incbin
+            } else if scan.has_asm_include || (is_assembler && scan.has_bare_asm_include) {
+                Reason::AsmInclude
+            } else if is_preprocessed && scan.has_embed {
+                Reason::Embed
+            } else if is_preprocessed && scan.has_computed_has_include {
+                Reason::ComputedHasInclude
+            } else {
+                continue;
+            };
+            return Err(Why::new(reason, display(spelled)));
+        }
+        Ok(())
+    }
+
+    /// Files named by `#line`: messages show their lines where they exist.
+    fn quoted_sources(&mut self, read: &[ReadFile]) -> Result<(), Why> {
+        let names: BTreeSet<&Bytes> = read.iter().flat_map(|file| &file.known.scan.quoted_sources).collect();
+        for name in names {
+            let walked = self.walk(name)?;
+            if let End::File(stat) = walked.end {
+                self.ship(&walked, stat)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What else headers of the names in the files could be.
+    fn header_names(&mut self, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
+        let cwd = self.unit.cwd.clone();
+        let mut places = Places::new(self.cache, &cwd, &dependencies.search, &mut self.tree)?;
+        self.probed(&mut places, read)?;
+        self.included(&mut places, dependencies, read)
+    }
+
+    /// Whatever `__has_include` could find is shipped.
+    fn probed(&mut self, places: &mut Places<'_>, read: &[ReadFile]) -> Result<(), Why> {
+        for (name, includer) in distinct(read, |scan| &scan.probed) {
+            for walked in places.of(name, includer, &mut self.tree)? {
+                match walked.end {
+                    End::File(stat) => {
+                        self.ship(&walked, stat)?;
+                    }
+                    _ => self.keep_unshipped(&walked)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever an `#include` could find besides what it does find becomes a tombstone.
+    fn included(&mut self, places: &mut Places<'_>, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
+        let searched = searched_names(dependencies);
+        let forced: Vec<HeaderName> = self
+            .unit
+            .command
+            .include_files()
+            .map(|name| HeaderName { quoted: true, name: name.as_slice().into() })
+            .collect();
+        let names = distinct(read, |scan| &scan.included)
+            .into_iter()
+            // Options search from the working directory on.
+            .chain(searched.iter().chain(&forced).map(|name| (name, &b"."[..])));
+        for (name, includer) in names {
+            for walked in places.of(name, includer, &mut self.tree)? {
+                self.keep_unshipped(&walked)?;
+            }
+            if self.unit.command.family == CompilerFamily::Gcc {
+                self.refuse_precompiled(places, name, includer, b".gch")?;
+            }
+        }
+        for name in &forced {
+            self.refuse_precompiled(places, name, b".", b".gch")?;
+            self.refuse_precompiled(places, name, b".", b".pch")?;
+        }
+        Ok(())
+    }
+
+    fn refuse_precompiled(
+        &mut self,
+        places: &mut Places<'_>,
+        name: &HeaderName,
+        includer: &[u8],
+        extension: &[u8],
+    ) -> Result<(), Why> {
+        let precompiled = HeaderName { quoted: name.quoted, name: [&name.name, extension].concat().into() };
+        match places.of(&precompiled, includer, &mut self.tree)?.first() {
+            Some(found) => Err(Why::new(Reason::PrecompiledHeader, display(&found.physical))),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the job find what is there without its content.
+    fn keep_unshipped(&mut self, walked: &Walked) -> Result<(), Why> {
+        match walked.end {
+            End::Missing | End::Directory(_) => self.tree.keep_trail(walked),
+            End::File(_) if self.tree.has_file(&walked.physical) => self.tree.keep_trail(walked),
+            // gcc may open it to see whether it is a header it has read already, and lists it only if not.
+            End::File(stat) if self.looks.contains(&look(&stat)) => {
+                self.ship(walked, stat)?;
+            }
+            End::File(_) => {
+                refuse_special(&walked.physical)?;
+                self.tree.keep_tombstone(walked);
+            }
+            End::Special => return Err(Why::new(Reason::SpecialInput, display(&walked.physical))),
+        }
+        Ok(())
+    }
+
+    fn ship(&mut self, walked: &Walked, stat: Stat) -> Result<Arc<Known>, Why> {
+        if self.tree.has_file(&walked.physical) {
+            self.tree.keep_trail(walked);
+            return self.cached(&walked.physical, stat);
+        }
+        refuse_special(&walked.physical)?;
+        self.bytes = self.bytes.saturating_add(stat.identity.size);
+        if self.bytes > INPUTS_BYTES_MAX {
+            return Err(Why::new(Reason::TooLarge, format!("inputs of more than {INPUTS_BYTES_MAX} bytes")));
+        }
+        self.tree.keep_file(walked, stat);
+        self.looks.insert(look(&stat));
+        self.cached(&walked.physical, stat)
+    }
+
+    /// One answer for one file throughout a unit, even if the cache forgets.
+    fn cached(&mut self, physical: &[u8], stat: Stat) -> Result<Arc<Known>, Why> {
+        if let Some(known) = self.known.get(&stat.identity) {
+            return Ok(Arc::clone(known));
+        }
+        let known = self.cache.file(physical, stat.identity)?;
+        self.known.insert(stat.identity, Arc::clone(&known));
+        Ok(known)
+    }
+
+    fn finish(self) -> Result<Inputs, Why> {
+        let mut inputs = Inputs {
+            manifest: Manifest::default(),
+            cwd: self.unit.cwd.clone(),
+            predicted: self.predicted,
+            system_directories: self.system_directories,
+            stamps: BTreeMap::new(),
+            links: BTreeMap::new(),
+            by_digest: BTreeMap::new(),
+        };
+        let mut groups = LinkGroups::default();
+        for (path, kept) in self.tree.into_kept()? {
+            let node = match kept {
+                Kept::Directory => Node::Directory,
+                Kept::Link(target) => {
+                    inputs.links.insert(Bytes::from(path.clone()), target.clone());
+                    Node::Symlink { target }
+                }
+                Kept::Tombstone(stamp) => {
+                    inputs.stamps.extend(stamp.map(|stamp| (Bytes::from(path.clone()), stamp)));
+                    Node::Tombstone
+                }
+                Kept::File(stat) => {
+                    let known = self.known.get(&stat.identity);
+                    let digest = known.ok_or_else(|| Why::new(Reason::InputChanged, display(&path)))?.digest;
+                    inputs.by_digest.insert(digest, Bytes::from(path.clone()));
+                    inputs.stamps.insert(Bytes::from(path.clone()), stat.identity);
+                    file_node(digest, &stat, groups.of(&stat.identity))
+                }
+            };
+            let unusable = |error| Why::new(Reason::UnusableInput, format!("{}: {error}", display(&path)));
+            inputs.manifest.entries.push(Entry { path: SandboxPath::new(path.as_slice()).map_err(unusable)?, node });
+        }
+        inputs.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(inputs)
+    }
+}
+
+fn file_node(digest: Digest, stat: &Stat, link_group: u32) -> Node {
+    let Identity { size, mtime, .. } = stat.identity;
+    Node::File { digest, size, mode: stat.mode, mtime, link_group }
+}
+
+/// One number for each inode.
+#[derive(Default)]
+struct LinkGroups(HashMap<(u64, u64), u32>);
+
+impl LinkGroups {
+    fn of(&mut self, identity: &Identity) -> u32 {
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        *self.0.entry((identity.device, identity.inode)).or_insert(next)
+    }
+}
+
+fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if directory == b"/" { b"" } else { b"/" };
+    [directory, slash, name].concat()
+}
+
+fn look(stat: &Stat) -> (u64, i64) {
+    (stat.identity.size, stat.identity.mtime.seconds)
+}
+
+/// Each name with an includer, names that search beside their includer once for each directory.
+fn distinct<'a>(
+    read: &'a [ReadFile],
+    names: impl Fn(&'a Scan) -> &'a Vec<HeaderName>,
+) -> Vec<(&'a HeaderName, &'a [u8])> {
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for file in read {
+        let slash = file.spelled.iter().rposition(|&byte| byte == b'/');
+        let directory = &file.spelled[..slash.map_or(0, |slash| slash + 1)];
+        for name in names(&file.known.scan) {
+            if seen.insert((name, if name.quoted { directory } else { b"" })) {
+                found.push((name, file.spelled.as_slice()));
+            }
+        }
+    }
+    found
+}
+
+/// What the files of the list must have been called if they were found by searching: covers names that macros put together.
+fn searched_names(dependencies: &Dependencies) -> Vec<HeaderName> {
+    let mut names = BTreeSet::new();
+    for file in &dependencies.files {
+        for directory in dependencies.search.quote.iter().chain(&dependencies.search.bracket) {
+            let rest = file.strip_prefix(directory.as_slice()).and_then(|rest| rest.strip_prefix(b"/"));
+            names.extend(rest.filter(|rest| !rest.is_empty()));
+        }
+    }
+    names.into_iter().map(|name| HeaderName { quoted: false, name: name.into() }).collect()
+}
+
+/// Devices and kernel interfaces are not files that another machine could have.
+fn refuse_special(physical: &[u8]) -> Result<(), Why> {
+    match [&b"/dev"[..], b"/proc", b"/sys"].iter().any(|special| is_below(physical, special)) {
+        true => Err(Why::new(Reason::SpecialInput, display(physical))),
+        false => Ok(()),
+    }
+}
