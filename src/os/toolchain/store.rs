@@ -33,8 +33,7 @@ struct Shared {
     directory: PathBuf,
     max_bytes: u64,
     state: Mutex<State>,
-    /// Locked as long as this process runs: two stores in one directory would remove each other's work.
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Debug, Default)]
@@ -105,12 +104,10 @@ impl ToolchainStore {
         let failed = |source| StoreError::Io { directory: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(failed)?;
         let directory = fs::canonicalize(directory).map_err(failed)?;
-        let lock = File::create(directory.join(LOCK)).map_err(failed)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse { directory }),
-            Err(errno) => return Err(failed(errno.into())),
-        }
+        let lock = Lock::take(&directory).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StoreError::InUse { directory: directory.clone() },
+            _ => failed(error),
+        })?;
         let trees = found(&directory).map_err(failed)?;
         let n_uses = trees.len() as u64;
         let state = Mutex::new(State { trees, n_uses, n_temporaries: 0 });
@@ -256,6 +253,25 @@ impl Tree {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
         rustix::fs::utimensat(rustix::fs::CWD, self.root.with_file_name(MANIFEST), &times, AtFlags::empty()).ok();
+    }
+}
+
+/// Two stores in one directory would remove each other's work.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    fn take(directory: &Path) -> io::Result<Self> {
+        let file = File::create(directory.join(LOCK))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that is just being started has a copy of the descriptor.
+        rustix::fs::flock(&self.0, FlockOperation::Unlock).ok();
     }
 }
 
