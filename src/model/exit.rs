@@ -30,3 +30,27 @@ pub const ALL: &[(u8, &str)] = &[
     (DIRECTORY, "directory not usable"),
     (INTERNAL, "internal error"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each page names the statuses its daemon can end with, in the words of [`ALL`]; together they name every one.
+    #[test]
+    fn the_man_pages_say_the_same() {
+        let pages = [
+            include_str!("../../docs/man/farcc-clientd.8.md"),
+            include_str!("../../docs/man/farcc-schedulerd.8.md"),
+            include_str!("../../docs/man/farcc-builderd.8.md"),
+        ];
+        let documented = |page: &str| -> Vec<String> {
+            let (_, section) = page.split_once("# EXIT STATUS\n").expect("a section");
+            let (section, _) = section.split_once("\n# ").expect("another after it");
+            section.lines().filter(|line| line.starts_with("**")).map(str::to_owned).collect()
+        };
+        let all: Vec<_> = ALL.iter().map(|(status, name)| format!("**{status}** ({name})")).collect();
+        let named: Vec<_> = pages.iter().flat_map(|page| documented(page)).collect();
+        assert!(named.iter().all(|line| all.contains(line)), "{named:?}");
+        assert!(all.iter().all(|line| named.contains(line)), "{all:?}");
+    }
+}
