@@ -59,3 +59,32 @@ need_to_build() {
   command -v cargo >/dev/null || die "cargo is missing; install Rust as your distribution or rustup offers it (version: see rust-version in Cargo.toml)"
   need cc gcc make make bwrap bubblewrap
 }
+
+# The C sources of zstd, as the zstd-sys crate brings them: a real project that every build of farcc has at hand. Writes
+# DIR/Makefile, which compiles each of them with $(CC) to DIR/obj, one object and one dependency file a unit.
+zstd_project() {
+  local dir=$1 platform sources part
+  platform=$(rustc -vV | sed -n 's/^host: //p') # without it, cargo downloads what other platforms would need
+  sources=$(cargo metadata --format-version 1 --locked --filter-platform "$platform" --manifest-path "$top/Cargo.toml" |
+    jq -r '.packages[] | select(.name == "zstd-sys") | .manifest_path')
+  sources=$(dirname "$sources")/zstd/lib
+  [ -e "$sources/zstd.h" ] || die "the sources of zstd are not at $sources"
+  mkdir -p "$dir/obj"
+  {
+    echo "PARTS := $(for part in common compress decompress dictBuilder legacy; do printf '%s ' "$sources/$part"; done)"
+    cat <<'MAKEFILE'
+SOURCES := $(foreach part,$(PARTS),$(wildcard $(part)/*.c))
+VPATH := $(PARTS)
+all: $(patsubst %.c,obj/%.o,$(notdir $(SOURCES)))
+obj/%.o: %.c
+	@$(CC) -O2 -g -MD -c $< -o $@
+MAKEFILE
+  } >"$dir/Makefile"
+}
+
+# User plus system time of a command and its children, in milliseconds, on standard output; the command's own goes to stderr.
+cpu_ms() {
+  local TIMEFORMAT='%U %S' spent
+  { spent=$( { time "$@" >&3 2>&3; } 2>&1) || return; } 3>&2
+  awk '{ printf "%d\n", ($1 + $2) * 1000 }' <<<"$spent"
+}

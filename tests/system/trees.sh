@@ -57,6 +57,12 @@ make_base() {
   http_proxy=${proxy#DIRECT} debootstrap --variant=minbase --include="$BASE_PACKAGES" "$SUITE" "$1" $(mirror)
   carry_apt_settings "$1"
   in_tree "$1" apt-get clean
+  # These act on the kernel, which the machine shares with its host.
+  for unit in systemd-modules-load.service systemd-sysctl.service systemd-binfmt.service sys-kernel-debug.mount \
+    sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount; do
+    ln -sf /dev/null "$1/etc/systemd/system/$unit"
+  done
+  rm -f "$1/etc/machine-id" && touch "$1/etc/machine-id" # each copy gets its own at its first boot
 }
 
 make_builder() {

@@ -1,0 +1,87 @@
+#!/bin/bash
+# run.sh [test|faults] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
+#
+#   test     everything, and each fault once
+#   faults   each fault twenty times, at random moments
+#
+# Makes the machines' file systems (trees.sh), installs the build of the day into a copy for each with `make install`, boots
+# them (host), and hands over to the test program (main.rs), which sets the farm up as an administrator would and looks at it
+# through its public faces only. FARCC_SEED=N replays the random moments of a run. The machines' journals are kept in
+# target/system/journal. Whatever way the run ends, its machines, network and files vanish with it.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+here=$top/tests/system
+runs=$CARGO_TARGET_DIR/system/runs
+machines=(scheduler builder1 builder2 client)
+
+main() {
+  local mode=$1 test_program lab
+  is_root || die "needs root: it boots machines"
+  need_to_build
+  need jq jq ip iproute2 pgrep procps unshare util-linux nsenter util-linux
+  local builder_tree client_tree
+  builder_tree=$("$here/trees.sh" builder)
+  client_tree=$("$here/trees.sh" client)
+  cd "$top"
+  cargo build --release --locked
+  test_program=$(cargo test --locked --features system-tests --test system --no-run --message-format=json |
+    jq -r 'select(.profile.test and .target.name == "system").executable')
+
+  run=$runs/$$
+  mkdir -p "$run"
+  trap vanish EXIT
+  trap 'exit 130' INT TERM HUP
+  say "installing farcc on four machines"
+  make -s install DESTDIR="$run/installed"
+  for machine in "${machines[@]}"; do
+    case $machine in client) furnish "$machine" "$client_tree" ;; *) furnish "$machine" "$builder_tree" ;; esac
+  done
+  # In the background, so that a signal is heard at once; the machines die with this script even if it is killed.
+  setpriv --pdeathsig KILL "$here/host" lab "$0" inside "$mode" "$run" "$test_program" &
+  lab=$!
+  wait "$lab"
+}
+
+# A copy of its own, on a real file system: a builder stacks overlays, which an overlay cannot carry.
+furnish() {
+  cp -a --reflink=auto "$2" "$run/$1"
+  cp -a "$run/installed/." "$run/$1/"
+  chroot "$run/$1" systemd-sysusers
+  printf '%s\n' '127.0.0.1 localhost' '10.213.0.1 scheduler' 'fd00:213::1 scheduler6' '10.213.0.2 builder1' '10.213.0.3 builder2' \
+    '10.213.0.4 client' >"$run/$1/etc/hosts"
+  echo "$1" >"$run/$1/etc/hostname"
+}
+
+vanish() {
+  if [ -n "${lab:-}" ]; then kill -9 "$lab" 2>/dev/null || true; fi
+  rm -rf "$run"
+  "$here/host" sweep
+}
+
+# In the laboratory: every process and network device of it ends with this function's process.
+inside() {
+  local mode=$1 run=$2 test_program=$3 machine number=0 pids=() status=0
+  for machine in "${machines[@]}"; do
+    number=$((number + 1))
+    "$here/host" up "$machine" "$run/$machine" "$number" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid"; done
+  export FARCC_SYSTEM_HOST=$here/host
+  case $mode in
+    test) FARCC_FAULT_ROUNDS=1 "$test_program" --test-threads=1 --nocapture || status=$? ;;
+    faults) FARCC_FAULT_ROUNDS=20 "$test_program" --test-threads=1 --nocapture faults || status=$? ;;
+  esac
+  mkdir -p "$CARGO_TARGET_DIR/system/journal"
+  for machine in "${machines[@]}"; do
+    "$here/host" run "$machine" journalctl -o short-precise >"$CARGO_TARGET_DIR/system/journal/$machine" || true
+  done
+  return $status
+}
+
+case ${1:-test} in
+  test | faults) main "${1:-test}" ;;
+  inside) shift; inside "$@" ;;
+  *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+esac
