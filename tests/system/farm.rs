@@ -4,67 +4,83 @@
 //! the machines with farcc installed and nothing configured; the first test that asks for the farm sets it up.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longer than anything the farm may take to be whole again; not a figure that is measured.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Host(pub &'static str);
+pub(crate) struct Host(pub(crate) &'static str);
 
-pub const SCHEDULER: Host = Host("scheduler");
-pub const BUILDERS: [Host; 2] = [Host("builder1"), Host("builder2")];
-pub const CLIENT: Host = Host("client");
+pub(crate) const SCHEDULER: Host = Host("scheduler");
+pub(crate) const BUILDERS: [Host; 2] = [Host("builder1"), Host("builder2")];
+pub(crate) const CLIENT: Host = Host("client");
 
 impl Host {
     /// Runs a shell script as root.
-    pub fn run(self, script: &str) -> Ran {
+    pub(crate) fn run(self, script: &str) -> Ran {
         Ran::new(script, switch(["run", self.0, "sh", "-c", script]).output())
     }
 
     /// Runs a shell script as `dev`, in the session of that user's systemd.
-    pub fn dev(self, script: &str) -> Ran {
+    pub(crate) fn dev(self, script: &str) -> Ran {
         Ran::new(script, self.dev_command(script).output())
     }
 
     /// Starts a shell script as `dev` and leaves it running.
-    pub fn start_dev(self, script: &str) -> Child {
+    pub(crate) fn start_dev(self, script: &str) -> Child {
         self.dev_command(script).stdout(Stdio::null()).spawn().expect("the host script runs")
+    }
+
+    /// Runs a shell script as some other user that lingers here.
+    pub(crate) fn user(self, user: &str, script: &str) -> Ran {
+        Ran::new(script, switch(["as", user, self.0, "bash", "-c", script]).output())
     }
 
     fn dev_command(self, script: &str) -> Command {
         switch(["as", "dev", self.0, "bash", "-c", script])
     }
 
-    pub fn pull_cable(self) {
+    /// Writes a file as `dev`.
+    #[track_caller]
+    pub(crate) fn write(self, path: &str, text: &str) {
+        let script = format!("cat >{path}");
+        let mut cat = self.dev_command(&script).stdin(Stdio::piped()).spawn().expect("the host script runs");
+        cat.stdin.take().expect("piped").write_all(text.as_bytes()).expect("cat reads");
+        assert!(cat.wait().expect("started").success());
+    }
+
+    pub(crate) fn pull_cable(self) {
         assert!(switch(["cut", self.0]).status().expect("the host script runs").success());
     }
 
-    pub fn plug_cable(self) {
+    pub(crate) fn plug_cable(self) {
         assert!(switch(["mend", self.0]).status().expect("the host script runs").success());
     }
 
     /// A property of one of farcc's objects on this machine's system bus, as JSON.
-    pub fn property(self, name: &str, property: &str) -> serde_json::Value {
+    pub(crate) fn property(self, name: &str, property: &str) -> serde_json::Value {
         self.run(&get_property("", name, property)).json()["data"].take()
     }
 
     /// The same on the session bus of `dev`.
-    pub fn dev_property(self, name: &str, property: &str) -> serde_json::Value {
+    pub(crate) fn dev_property(self, name: &str, property: &str) -> serde_json::Value {
         self.dev(&get_property("--user", name, property)).json()["data"].take()
     }
 
     /// Where the journal stands now, for `since`.
-    pub fn journal_cursor(self) -> String {
+    pub(crate) fn journal_cursor(self) -> String {
         let shown = self.run("journalctl -n 0 --show-cursor -q").ok();
         shown.rsplit("cursor: ").next().unwrap_or_default().trim().to_owned()
     }
 
     /// Records since a cursor that match journalctl's arguments, oldest first.
-    pub fn journal_since(self, cursor: &str, matches: &str) -> Vec<serde_json::Value> {
-        let text = self.run(&format!("journalctl --sync; journalctl -q -o json --after-cursor='{cursor}' {matches}")).ok();
+    pub(crate) fn journal_since(self, cursor: &str, matches: &str) -> Vec<serde_json::Value> {
+        let text =
+            self.run(&format!("journalctl --sync; journalctl -q -o json --after-cursor='{cursor}' {matches}")).ok();
         text.lines().map(|line| serde_json::from_str(line).expect("journalctl writes JSON")).collect()
     }
 }
@@ -83,11 +99,11 @@ fn switch<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
 
 /// How a script ended and what it said.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     script: String,
-    pub status: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
@@ -102,19 +118,19 @@ impl Ran {
         }
     }
 
-    pub fn is_ok(&self) -> bool {
+    pub(crate) fn is_ok(&self) -> bool {
         self.status == Some(0)
     }
 
     /// What it printed, without the last line end; fails the test if the script failed.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert!(self.is_ok(), "failed: {self:#?}");
         self.stdout.trim_end().to_owned()
     }
 
     #[track_caller]
-    pub fn json(self) -> serde_json::Value {
+    pub(crate) fn json(self) -> serde_json::Value {
         let script = self.script.clone();
         let text = self.ok();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{script}: {error}: {text}"))
@@ -123,7 +139,7 @@ impl Ran {
 
 /// Asks again until there is an answer. Bounded by patience, never by a guess of how long something takes.
 #[track_caller]
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask() {
@@ -135,18 +151,102 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The farm, for one test at a time; whole when a test gets it.
-pub fn farm() -> MutexGuard<'static, Farm> {
-    static FARM: Mutex<Option<Farm>> = Mutex::new(None);
-    static TURN: Mutex<Farm> = Mutex::new(Farm(()));
-    // A test that failed says so itself; the next one finds out whether the farm is whole.
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut set_up = FARM.lock().unwrap_or_else(PoisonError::into_inner);
-    if set_up.is_none() {
-        *set_up = Some(Farm::set_up());
+pub(crate) fn farm() -> Farm {
+    static TURN: Mutex<bool> = Mutex::new(false);
+    // A test that failed has said so; whether it left the farm whole shows below.
+    let mut is_set_up = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*is_set_up {
+        set_up();
+        *is_set_up = true;
     }
-    turn.wait_until_whole();
-    turn
+    let farm = Farm { _turn: is_set_up };
+    farm.wait_until_whole();
+    farm
+}
+
+/// What an administrator does, in the README's words.
+fn set_up() {
+    SCHEDULER.run("systemctl enable --now farcc-scheduler.socket farcc-scheduler.service").ok();
+    let invitation = SCHEDULER.run("farccctl farm invite").ok();
+    for builder in BUILDERS {
+        builder.run(&format!("farccctl farm join '{invitation}' && systemctl enable --now builder.socket")).ok();
+    }
+    CLIENT
+        .run("mkdir -p /etc/farcc/client.toml.d && echo 'local_slots = 0' >/etc/farcc/client.toml.d/50-slots.toml")
+        .ok();
+    CLIENT.dev(&format!("farccctl farm join '{invitation}' && systemctl --user enable --now farcc-client.socket")).ok();
 }
 
 #[derive(Debug)]
-pub struct Farm(());
+pub(crate) struct Farm {
+    _turn: MutexGuard<'static, bool>,
+}
+
+impl Farm {
+    /// Both builders ready in the scheduler's eyes, and the client connected to it.
+    pub(crate) fn wait_until_whole(&self) {
+        eventually("both builders are ready", || {
+            let builders = SCHEDULER.run(&get_property("", "Scheduler1", "Builders"));
+            let builders: serde_json::Value = serde_json::from_str(&builders.stdout).ok()?;
+            let ready = builders["data"].as_array()?.iter().filter(|builder| builder[5] == "ready").count();
+            (ready == BUILDERS.len()).then_some(())
+        });
+        eventually("the client is connected", || {
+            let status: serde_json::Value = serde_json::from_str(&CLIENT.dev("farccctl status --json").stdout).ok()?;
+            (status["connection"] == "connected").then_some(())
+        });
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats(CLIENT.dev("farccctl stats --json").json())
+    }
+}
+
+/// A variable in the environment of the client daemon, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct ClientVariable<'a> {
+    farm: &'a Farm,
+    name: &'static str,
+}
+
+impl<'a> ClientVariable<'a> {
+    pub(crate) fn set(farm: &'a Farm, name: &'static str, value: &str) -> Self {
+        CLIENT.dev(&format!("systemctl --user set-environment '{name}={value}'")).ok();
+        let variable = Self { farm, name };
+        variable.restart();
+        variable
+    }
+
+    fn restart(&self) {
+        CLIENT.dev("systemctl --user restart farcc-client.service").ok();
+        self.farm.wait_until_whole();
+    }
+}
+
+impl Drop for ClientVariable<'_> {
+    fn drop(&mut self) {
+        CLIENT.dev(&format!("systemctl --user unset-environment {}", self.name));
+        if !std::thread::panicking() {
+            self.restart();
+        }
+    }
+}
+
+/// The client's counters.
+#[derive(Debug)]
+pub(crate) struct Stats(serde_json::Value);
+
+impl Stats {
+    #[track_caller]
+    pub(crate) fn count(&self, counter: &str) -> u64 {
+        self.0[counter].as_u64().unwrap_or_else(|| panic!("no {counter} in {}", self.0))
+    }
+
+    pub(crate) fn reason(&self, name: &str) -> u64 {
+        self.0["reasons"][name].as_u64().unwrap_or(0)
+    }
+
+    pub(crate) fn builder(&self, host: Host) -> u64 {
+        self.0["builders"][host.0].as_u64().unwrap_or(0)
+    }
+}

@@ -1,0 +1,148 @@
+//! A build of redis survives what happens to the farm in the middle of it, and the farm mends itself.
+//!
+//! Each fault strikes `FARCC_FAULT_ROUNDS` times, at random moments; every third round begins with builders that have no
+//! toolchain, and strikes early, while it is on its way. A round fails the test when the build fails, an object differs, or
+//! the farm is not whole afterwards. How much longer the builds took is printed, not judged: the machines share a few
+//! processors with each other.
+
+use std::time::{Duration, Instant};
+
+use crate::farm::{BUILDERS, CLIENT, Farm, Host, SCHEDULER, farm};
+use crate::redis::{self, Part};
+
+#[test]
+fn client_daemon_is_killed() {
+    strike_again_and_again("client daemon killed", |_| {
+        CLIENT.dev("systemctl --user kill --kill-whom=main --signal=KILL farcc-client.service");
+    });
+}
+
+#[test]
+fn builder_is_killed() {
+    strike_again_and_again("builder killed", |chance| {
+        chance.builder().run("systemctl kill --kill-whom=main --signal=KILL farcc-builder.service");
+    });
+}
+
+#[test]
+fn scheduler_is_killed() {
+    strike_again_and_again("scheduler killed", |_| {
+        SCHEDULER.run("systemctl kill --kill-whom=main --signal=KILL farcc-scheduler.service");
+    });
+}
+
+#[test]
+fn builders_cable_is_pulled() {
+    strike_again_and_again("cable pulled", |chance| {
+        let builder = chance.builder();
+        builder.pull_cable();
+        std::thread::sleep(chance.below(Duration::from_secs(15)));
+        builder.plug_cable();
+    });
+}
+
+fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
+    let farm = farm();
+    let rounds: u32 = variable("FARCC_FAULT_ROUNDS").unwrap_or(1);
+    let mut chance = Chance::of_this_run(fault);
+    let expected = redis::reference(Part::WithoutAllocator);
+    let undisturbed = median(undisturbed_builds(&farm, rounds));
+    let mut added = Vec::new();
+    for round in 0..rounds {
+        let cold = round % 3 == 2;
+        let moment = if cold { chance.below(Duration::from_secs(4)) } else { chance.below(undisturbed) };
+        if cold {
+            forget_toolchains(&farm);
+        }
+        let mut build = redis::start(Part::WithoutAllocator, "farcc gcc", "");
+        std::thread::sleep(moment);
+        let struck_in_time = build.is_running();
+        strike(&mut chance);
+        let (objects, wall) = build.finish();
+        redis::assert_same(expected, &objects);
+        let started = Instant::now();
+        farm.wait_until_whole();
+        println!(
+            "{fault}: round {round}{} at {:.1} s{}: added {:+.1} s, whole {:.1} s after the build",
+            if cold { ", cold" } else { "" },
+            moment.as_secs_f64(),
+            if struck_in_time { "" } else { " (after the build)" },
+            wall.as_secs_f64() - undisturbed.as_secs_f64(),
+            started.elapsed().as_secs_f64(),
+        );
+        added.push(wall.as_secs_f64() - undisturbed.as_secs_f64());
+    }
+    summarize(fault, undisturbed, added);
+}
+
+fn undisturbed_builds(farm: &Farm, rounds: u32) -> Vec<Duration> {
+    // The first one also brings the toolchain to the builders.
+    let n = if rounds > 1 { 5 } else { 1 };
+    redis::build(Part::WithoutAllocator, "farcc gcc", "");
+    farm.wait_until_whole();
+    (0..n).map(|_| redis::build(Part::WithoutAllocator, "farcc gcc", "").1).collect()
+}
+
+/// As after a fresh installation.
+fn forget_toolchains(farm: &Farm) {
+    for builder in BUILDERS {
+        let service = "farcc-builder.service";
+        builder
+            .run(&format!(
+                "systemctl stop {service} && systemctl clean --what=cache {service} && systemctl start {service}"
+            ))
+            .ok();
+    }
+    farm.wait_until_whole();
+}
+
+fn summarize(fault: &str, undisturbed: Duration, mut added: Vec<f64>) {
+    added.sort_by(f64::total_cmp);
+    let at = |share: f64| added[((added.len() as f64 * share).ceil() as usize).clamp(1, added.len()) - 1];
+    println!(
+        "{fault}: {} rounds on builds of {:.1} s: added {:+.1} s median, {:+.1} s p99, {:+.1} s at most",
+        added.len(),
+        undisturbed.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+    );
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Random numbers that a seed repeats (splitmix64).
+struct Chance(u64);
+
+impl Chance {
+    /// One seed for a run, printed; each fault draws from a sequence of its own, so that one can be replayed alone.
+    fn of_this_run(fault: &str) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let seed = variable("FARCC_SEED").unwrap_or(now.as_secs());
+        println!("{fault}: FARCC_SEED={seed}");
+        Self(fault.bytes().fold(seed, |state, byte| state.wrapping_mul(31).wrapping_add(u64::from(byte))))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: Duration) -> Duration {
+        limit.mul_f64(self.next() as f64 / u64::MAX as f64)
+    }
+
+    fn builder(&mut self) -> Host {
+        BUILDERS[usize::try_from(self.next() % BUILDERS.len() as u64).expect("two")]
+    }
+}

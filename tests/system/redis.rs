@@ -1,0 +1,97 @@
+//! Builds redis on the client's machine, with farcc or without, and compares what comes out.
+
+use std::collections::BTreeMap;
+use std::process::Child;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::farm::CLIENT;
+
+/// What `make` gets to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    /// Everything, jemalloc with its configure script included.
+    Whole,
+    /// Without jemalloc, for builds that are made many times.
+    WithoutAllocator,
+}
+
+/// Path of an object below the tree, to the digest of its content.
+pub(crate) type Objects = BTreeMap<String, String>;
+
+/// Redis compiles with `-flto` unless told otherwise, and two of such objects always differ: gcc puts a random number in each.
+/// The time of build goes into `release.h`.
+const ENVIRONMENT: &str = "OPTIMIZATION=-O2 SOURCE_DATE_EPOCH=1700000000";
+
+/// A build that has been started and not waited for.
+#[derive(Debug)]
+pub(crate) struct Running {
+    make: Child,
+    started: Instant,
+}
+
+/// Starts a build from fresh sources, always at the same path. `variables` are shell words before `make`.
+pub(crate) fn start(part: Part, compiler: &str, variables: &str) -> Running {
+    CLIENT.dev("rm -rf ~/redis && cp -r /usr/src/redis ~/redis").ok();
+    let allocator = match part {
+        Part::Whole => "",
+        Part::WithoutAllocator => "MALLOC=libc",
+    };
+    let script =
+        format!("cd ~/redis && {ENVIRONMENT} {allocator} {variables} make V=1 CC='{compiler}' -j8 >../make.log 2>&1");
+    Running { started: Instant::now(), make: CLIENT.start_dev(&script) }
+}
+
+impl Running {
+    /// The objects, and how long it took. A build that fails fails the test.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> (Objects, Duration) {
+        let status = self.make.wait().expect("started");
+        let wall = self.started.elapsed();
+        assert!(status.success(), "make failed:\n{}", CLIENT.dev("tail -n 40 ~/make.log").stdout);
+        (objects(), wall)
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.make.try_wait().expect("started").is_none()
+    }
+}
+
+#[track_caller]
+pub(crate) fn build(part: Part, compiler: &str, variables: &str) -> (Objects, Duration) {
+    start(part, compiler, variables).finish()
+}
+
+fn objects() -> Objects {
+    let sums = CLIENT.dev("cd ~/redis && find . -name '*.o' -print0 | xargs -0 sha256sum").ok();
+    sums.lines().filter_map(|line| line.split_once("  ")).map(|(sum, path)| (path.to_owned(), sum.to_owned())).collect()
+}
+
+/// What plain gcc makes. Built twice for the whole: what differs between two plain builds could not be asked of farcc.
+pub(crate) fn reference(part: Part) -> &'static Objects {
+    static WHOLE: OnceLock<Objects> = OnceLock::new();
+    static WITHOUT_ALLOCATOR: OnceLock<Objects> = OnceLock::new();
+    let plain = || build(part, "gcc", "").0;
+    match part {
+        Part::Whole => WHOLE.get_or_init(|| {
+            let first = plain();
+            assert_same(&first, &plain());
+            first
+        }),
+        Part::WithoutAllocator => WITHOUT_ALLOCATOR.get_or_init(plain),
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_same(plain: &Objects, other: &Objects) {
+    assert!(plain.len() > 100, "redis has more objects than {}", plain.len());
+    let differing: Vec<_> =
+        plain.iter().filter(|(path, sum)| other.get(*path) != Some(sum)).map(|(path, _)| path).collect();
+    assert!(
+        differing.is_empty(),
+        "{} of {} objects differ or are missing: {differing:?}",
+        differing.len(),
+        plain.len()
+    );
+    assert_eq!(plain.len(), other.len(), "objects that plain gcc does not make");
+}

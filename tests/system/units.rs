@@ -1,0 +1,89 @@
+//! What a user sees: objects, messages and reasons.
+
+use crate::farm::{BUILDERS, CLIENT, ClientVariable, farm};
+use crate::redis::{self, Part};
+
+#[test]
+fn redis_is_compiled_by_builders_and_comes_out_as_from_plain_gcc() {
+    let farm = farm();
+    let expected = redis::reference(Part::Whole);
+    let before = farm.stats();
+    let (objects, wall) = redis::build(Part::Whole, "farcc gcc", "");
+    let after = farm.stats();
+    redis::assert_same(expected, &objects);
+    let n = |counter| after.count(counter) - before.count(counter);
+    println!(
+        "redis: {} objects in {:.1} s: {} units remote, {} local",
+        objects.len(),
+        wall.as_secs_f64(),
+        n("remote"),
+        n("local")
+    );
+    assert_eq!(n("fallbacks"), 0, "{after:?}");
+    for builder in BUILDERS {
+        assert!(after.builder(builder) > before.builder(builder), "{builder:?} got nothing: {after:?}");
+    }
+    // One object is made by g++, which this build calls without farcc.
+    assert!(n("remote") + 1 >= objects.len() as u64, "{after:?}");
+}
+
+#[test]
+fn local_slots_are_used_beside_the_builders() {
+    let farm = farm();
+    let expected = redis::reference(Part::WithoutAllocator);
+    let _slots = ClientVariable::set(&farm, "FARCC_LOCAL_SLOTS", "1");
+    let before = farm.stats();
+    let (objects, _) = redis::build(Part::WithoutAllocator, "farcc gcc", "");
+    let after = farm.stats();
+    redis::assert_same(expected, &objects);
+    assert!(after.count("remote") > before.count("remote"), "{after:?}");
+    assert!(after.reason("local-slot") > before.reason("local-slot"), "{after:?}");
+    assert_eq!(after.count("fallbacks"), before.count("fallbacks"), "{after:?}");
+    for full in ["no-builder", "no-scheduler", "builder-refused"] {
+        assert_eq!(after.reason(full), before.reason(full), "a full farm is a queue: {after:?}");
+    }
+}
+
+#[test]
+fn syntax_error_is_reported_once_and_as_by_plain_gcc() {
+    let _farm = farm();
+    CLIENT.write("broken.c", "int f(void) { return 1 }\nint g(void) { undeclared(); }\n");
+    let plain = CLIENT.dev("cd && gcc -Wall -c broken.c");
+    let ours = CLIENT.dev("cd && farcc gcc -Wall -c broken.c");
+    assert_eq!((plain.status, &plain.stdout, &plain.stderr), (ours.status, &ours.stdout, &ours.stderr));
+    assert_eq!(plain.status, Some(1));
+    assert!(CLIENT.dev("test ! -e ~/broken.o").is_ok());
+}
+
+#[test]
+fn warnings_come_back_from_the_builder_unchanged() {
+    let farm = farm();
+    CLIENT.write(
+        "warned.c",
+        "#include <stdio.h>\nint f(unsigned n) { int unused; return n < 0 ? printf(\"%s\", n) : 1; }\n",
+    );
+    let before = farm.stats();
+    let plain = CLIENT.dev("cd && gcc -Wall -Wextra -g -c warned.c -o warned.o && sha256sum warned.o");
+    let ours = CLIENT.dev("cd && farcc gcc -Wall -Wextra -g -c warned.c -o warned.o && sha256sum warned.o");
+    assert_eq!((plain.status, &plain.stdout, &plain.stderr), (ours.status, &ours.stdout, &ours.stderr));
+    assert!(plain.stderr.contains("unused variable"), "{plain:?}");
+    assert_eq!(farm.stats().count("remote"), before.count("remote") + 1);
+}
+
+#[test]
+fn embedded_file_keeps_the_unit_here_and_why_says_so() {
+    let farm = farm();
+    CLIENT.write("blob", "content");
+    CLIENT.write("embeds.c", "__asm__(\".data\\nblob: .incbin \\\"blob\\\"\\n\");\n");
+    let before = farm.stats();
+    CLIENT.dev("cd && gcc -c embeds.c -o plain.o && farcc gcc -c embeds.c -o farcc.o && cmp plain.o farcc.o").ok();
+    let after = farm.stats();
+    assert_eq!(after.reason("incbin"), before.reason("incbin") + 1, "{after:?}");
+    assert_eq!(
+        after.count("fallbacks"),
+        before.count("fallbacks"),
+        "known beforehand, so nothing was tried: {after:?}"
+    );
+    let why = CLIENT.dev("cd && farccctl why embeds.c").ok();
+    assert!(why.contains("incbin"), "{why}");
+}
