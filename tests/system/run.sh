@@ -50,7 +50,8 @@ furnish() {
   chroot "$run/$1" systemd-sysusers
   printf '%s\n' '127.0.0.1 localhost' '10.213.0.1 scheduler' 'fd00:213::1 scheduler6' '10.213.0.2 builder1' '10.213.0.3 builder2' \
     '10.213.0.4 client' >"$run/$1/etc/hosts"
-  echo "$1" >"$run/$1/etc/hostname"
+  # Left to itself, systemd would take the id of the machine below, the same for all four.
+  tr -d - </proc/sys/kernel/random/uuid >"$run/$1/etc/machine-id"
 }
 
 vanish() {

@@ -62,7 +62,8 @@ make_base() {
     sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount; do
     ln -sf /dev/null "$1/etc/systemd/system/$unit"
   done
-  rm -f "$1/etc/machine-id" && touch "$1/etc/machine-id" # each copy gets its own at its first boot
+  # What a copy is called and known by is its own affair.
+  rm -f "$1/etc/hostname" "$1/etc/machine-id"
 }
 
 make_builder() {
