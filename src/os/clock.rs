@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::model::job::FileTime;
 use crate::model::moment::Moment;
+use crate::os::sys;
 
 /// Time since the daemon started.
 #[derive(Clone, Copy, Debug)]
@@ -32,4 +33,9 @@ impl Clock {
 pub fn file_time_now() -> FileTime {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     FileTime { seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanoseconds: now.subsec_nanos() }
+}
+
+/// User plus system time of this process and of all children it has waited for.
+pub fn cpu_time() -> Duration {
+    sys::cpu_time(sys::Whose::Own) + sys::cpu_time(sys::Whose::Children)
 }

@@ -349,3 +349,29 @@ pub mod wrapper {
         unsafe { text.add(length).write(0) };
     }
 }
+
+/// Whose time [`cpu_time`] tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    Own,
+    /// Those that have ended and were waited for.
+    Children,
+}
+
+/// User plus system time.
+pub fn cpu_time(whose: Whose) -> std::time::Duration {
+    let who = match whose {
+        Whose::Own => libc::RUSAGE_SELF,
+        Whose::Children => libc::RUSAGE_CHILDREN,
+    };
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the buffer is a whole `rusage`, which any bytes make, and the kernel fills it or leaves it.
+    let usage = unsafe {
+        libc::getrusage(who, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let time = |value: libc::timeval| {
+        std::time::Duration::new(value.tv_sec.unsigned_abs(), u32::try_from(value.tv_usec).unwrap_or(0) * 1000)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
