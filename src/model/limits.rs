@@ -181,3 +181,22 @@ pub const SYMLINKS_MAX: usize = 40;
 pub const DEPENDENCY_OUTPUT_BYTES_MAX: u64 = 64 << 20;
 /// A dependency run preprocesses one unit; one that takes longer hangs (a FIFO among the headers).
 pub const DEPENDENCY_RUN_MAX: Duration = Duration::from_secs(120);
+// Processes and sandboxes.
+
+/// What a program that is only asked something may print: the longest answer, a compiler's search paths or predefined
+/// macros, has some ten kilobytes; a unit's dependency list some hundred.
+pub const SPAWN_OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// A program that is only asked something answers by then, on the slowest machine.
+pub const SPAWN_WALL_MAX: Duration = Duration::from_secs(60);
+/// A command with its environment, as it goes to the sandbox helper: the kernel takes an argument list of 6 MB at most.
+pub const LAUNCH_BYTES_MAX: u64 = 8 << 20;
+/// Open files of a job. `make` and shells expect 1,024; LTO linkers some thousand.
+pub const JOB_FILES_MAX: u64 = 4096;
+/// Processes of a job. A compiler starts two or three, a back end with threads as many as there are processors.
+pub const JOB_PROCESSES_MAX: u64 = 4096;
+/// Directories inside one another that a job may make; the deepest path the kernel takes has 2,048, and each costs a descriptor.
+pub const OUTPUT_DEPTH_MAX: usize = 128;
+/// Sandboxes prepared ahead of need; each costs a process with little memory of its own. More than the jobs that arrive at once is wasted.
+pub const WARM_SANDBOXES_MAX: usize = 16;
+/// Names of one inode: ext4 has 65,000, btrfs in one directory some hundred less than that, and some jobs are always about to link.
+pub const LINKS_MAX: u64 = 32_000;

@@ -2,6 +2,222 @@
 
 #![allow(unsafe_code, reason = "the one module that may; each block says why it is sound")]
 
+// Processes and sandbox.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+use std::time::Duration;
+
+/// What [`fork`] returned to whom.
+#[derive(Debug)]
+pub enum Fork {
+    Parent(libc::pid_t),
+    Child,
+}
+
+/// Forks. Sound only because every caller either has one thread, or goes on to calls that glibc keeps usable in the
+/// child of a threaded process (its allocator among them).
+pub fn fork() -> io::Result<Fork> {
+    // SAFETY: no memory is shared with the child; see above for locks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// What [`fork_into_namespaces`] returned to whom.
+#[derive(Debug)]
+pub enum ForkInto {
+    Parent { pid: libc::pid_t, pidfd: OwnedFd },
+    Child,
+}
+
+/// Forks a child that is process 1 of new user, mount, PID, network, IPC, UTS and cgroup namespaces.
+///
+/// One `clone3` and not `unshare` with `fork`, since the first process of a PID namespace takes all others with it when it dies,
+/// and nobody needs to stand between it and the caller. For callers with one thread.
+pub fn fork_into_namespaces() -> io::Result<ForkInto> {
+    const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: all fields of `clone_args` are integers, for which zero is a value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = (NAMESPACES | libc::CLONE_PIDFD) as u64;
+    arguments.pidfd = (&raw mut pidfd) as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM the child has its own copy of everything, as after `fork`; the kernel writes one descriptor
+    // to `pidfd`, which outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(ForkInto::Child),
+        pid => {
+            // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(ForkInto::Parent { pid: pid as libc::pid_t, pidfd })
+        }
+    }
+}
+
+/// How a child ended, and what it and the children it has waited for used.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// As `wait` has it.
+    pub status: i32,
+    /// User plus system time.
+    pub cpu: Duration,
+    /// Largest resident set of one process.
+    pub peak_bytes: u64,
+}
+
+/// Waits for the child `pid`.
+pub fn wait_with_usage(pid: libc::pid_t) -> io::Result<Ended> {
+    let mut status = 0;
+    // SAFETY: `rusage` is plain integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals that outlive the call.
+    if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let time = |value: libc::timeval| {
+        Duration::from_secs(value.tv_sec.unsigned_abs()) + Duration::from_micros(value.tv_usec.unsigned_abs())
+    };
+    Ok(Ended {
+        status,
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        peak_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
+    })
+}
+
+/// Waits until there is no child left, those included that it inherits as process 1 of a namespace.
+pub fn wait_for_children() -> io::Result<()> {
+    loop {
+        // SAFETY: no status is asked for, so no pointer is followed.
+        if unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } == -1 {
+            match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            }
+        }
+    }
+}
+
+/// Ends the process without running anything that the original of a forked process registered.
+pub fn exit_at_once(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor except standard streams and `kept`. For the child of a fork, which owns copies of descriptors
+/// that no value in it stands for any more.
+pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+    let kept = kept.as_raw_fd().unsigned_abs();
+    for (first, last) in [(3, kept.saturating_sub(1)), ((kept + 1).max(3), u32::MAX)] {
+        // SAFETY: the caller gives up every value that owns one of them; the numbers are a range without effect where empty.
+        if first <= last && unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Leaves `fd` open, under its number, in the program that this process becomes.
+pub fn keep_over_exec(fd: BorrowedFd<'_>) -> io::Result<RawFd> {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+    Ok(fd.as_raw_fd())
+}
+
+/// Every signal acts as in a fresh process, none is blocked: Rust ignores SIGPIPE, the daemons handle some, and what is
+/// ignored stays so over `exec`.
+pub fn default_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the default action runs no code of ours. Numbers that cannot be set are refused without harm.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an empty set is initialised before it is used.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Ignores `signals`.
+pub fn ignore_signals(signals: &[i32]) {
+    for &signal in signals {
+        // SAFETY: to ignore a signal runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Becomes another program; returns only where that fails.
+pub fn execve(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
+    let pointers = |words: &[CString]| words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: all strings end in NUL, both lists in a null pointer, and all outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Gives the whole process other ids and no supplementary groups; there is no way back.
+pub fn become_ids(uid: u32, gid: u32) -> io::Result<()> {
+    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: the calls take integers; glibc applies them to all threads.
+    unsafe {
+        check(libc::setgroups(0, ptr::null()))?;
+        check(libc::setresgid(gid, gid, gid))?;
+        check(libc::setresuid(uid, uid, uid))
+    }
+}
+
+/// Puts a system call filter on every thread of the process. Needs `no_new_privs`.
+pub fn filter_system_calls(program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies `len` instructions, which outlive the call, and checks them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_TSYNC,
+            &raw const program,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        -1 => Err(io::Error::last_os_error()),
+        _ => Err(io::Error::other("a thread of the process cannot be filtered")),
+    }
+}
+
+/// Makes the process that `command` starts die with the thread that starts it, and gives it default signals.
+pub fn tie_to_parent(command: &mut Command) -> &mut Command {
+    let parent = rustix::process::getpid();
+    // SAFETY: between fork and exec only system calls happen, no allocation and no lock.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            if rustix::process::getppid() != Some(parent) {
+                exit_at_once(1);
+            }
+            default_signals();
+            Ok(())
+        })
+    }
+}
+
+
 pub mod wrapper {
     //! Signals as they were given and are passed on, the compiler as a child, and the start of a detached daemon.
 

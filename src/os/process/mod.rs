@@ -1,1 +1,7 @@
-//! (see ARCHITECTURE.md)
+//! Other programs, and what this process itself may do.
+
+pub mod privileges;
+pub mod spawn;
+pub mod wait;
+
+pub use spawn::{Command, Output, SpawnError};

@@ -1,1 +1,35 @@
-//! (see ARCHITECTURE.md)
+//! Runs jobs: other people's compilers on other people's files, without root.
+//!
+//! ```text
+//! Workshop        inputs and directories of jobs, what a job made (network half of the builder)
+//!    │ launch
+//! Helper ─ ─ ─ ─  a socket; behind it a process forked before the first connection
+//!    │ clone3
+//! Chamber         its own user, mount, PID, network, IPC, UTS and cgroup namespaces, made ahead of need;
+//!    │ mount,     stacks toolchain, inputs and a writable layer
+//!    │ execve
+//! bwrap           a second user, mount and PID namespace with nothing in it but that stack, /proc and /dev;
+//!    │            no capability, no new privileges, no further namespace, a system call filter
+//! compiler
+//! ```
+//!
+//! Why two layers of namespaces: bwrap before 0.11 cannot stack directories, and from 0.11 on it does so without `volatile`, whereupon
+//! the kernel writes the whole file system back to the disk when a job ends. The outer PID namespace gives one more thing: whoever
+//! waited for its process 1 knows that nothing of the job is left.
+
+pub mod bwrap;
+pub(crate) mod chamber;
+pub mod check;
+pub(crate) mod collect;
+pub mod filter;
+pub mod helper;
+pub(crate) mod launch;
+pub(crate) mod message;
+pub(crate) mod server;
+pub(crate) mod stage;
+pub mod workshop;
+
+pub use bwrap::{BwrapVersion, Stacking};
+pub use check::{SandboxError, SandboxFacts};
+pub use helper::{Cancel, Helper, HelperSettings};
+pub use workshop::{OpenError, Ran, RunFault, Workshop, WorkshopSettings};

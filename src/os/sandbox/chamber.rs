@@ -1,0 +1,243 @@
+//! Fresh namespaces with two processes: one waits for a job, stacks its layers and becomes bwrap; the other, process 1, waits for the
+//! first and for all that bwrap leaves to it, because bwrap itself ends without adding up what its children have used.
+//!
+//! They are made ahead of need, since namespaces are what a sandbox costs most for (the network's alone some milliseconds).
+//! They serve one job, so nothing of one job can reach the next. Both begin as copies of the helper, with one thread.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, setrlimit};
+
+use crate::model::limits::{JOB_FILES_MAX, JOB_PROCESSES_MAX, LAUNCH_BYTES_MAX};
+use crate::model::path::SandboxPath;
+use crate::os::sandbox::bwrap::{self, BwrapVersion, Root, Sandbox, Stacking};
+use crate::os::sandbox::filter::{self, Sockets};
+use crate::os::sandbox::launch::{Attached, Launch, Reply, Request};
+use crate::os::sandbox::message;
+use crate::os::sys::{self, Fork, ForkInto};
+
+/// How sandboxes are made on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Craft {
+    pub bwrap: PathBuf,
+    pub version: BwrapVersion,
+    pub stacking: Stacking,
+}
+
+/// The helper's side.
+#[derive(Debug)]
+pub(crate) struct Chamber {
+    pub pid: i32,
+    /// Everything in the chamber dies with this process.
+    pub pidfd: OwnedFd,
+    door: OwnedFd,
+}
+
+/// Why a chamber cannot take a job.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChamberError {
+    #[error("create namespaces: {0}")]
+    Namespaces(io::Error),
+    #[error("write {0}: {1}")]
+    IdMap(&'static str, io::Error),
+    #[error("mount {0}: {1}")]
+    Mount(&'static str, rustix::io::Errno),
+    #[error("open {}: {errno}", path.display())]
+    Open { path: PathBuf, errno: rustix::io::Errno },
+    #[error("bubblewrap {version} cannot name the program {argv0:?}, and {argv0:?} is not {program}")]
+    Name { version: BwrapVersion, argv0: String, program: SandboxPath },
+    #[error("set limits: {0}")]
+    Limits(rustix::io::Errno),
+    #[error("the command cannot be run: {0}")]
+    Command(&'static str),
+    #[error("execute {}: {error}", program.display())]
+    Execute { program: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Chamber {
+    /// Makes one. In the new process this does not return.
+    pub(crate) fn make(craft: &Craft) -> Result<Self, ChamberError> {
+        let ids = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let (door, inner) = message::pair()?;
+        match sys::fork_into_namespaces().map_err(ChamberError::Namespaces)? {
+            ForkInto::Parent { pid, pidfd } => Ok(Self { pid, pidfd, door }),
+            ForkInto::Child => {
+                // Its copies of the helper's descriptors would keep other jobs' lines open.
+                let settled = sys::close_all_but(inner.as_fd()).and_then(|()| settle(inner, craft, ids));
+                sys::exit_at_once(i32::from(settled.is_err()))
+            }
+        }
+    }
+
+    /// Hands it its job.
+    pub(crate) fn enter(&self, attached: &Attached) -> io::Result<()> {
+        let Attached { reply, launch, stdout, stderr, status } = attached;
+        message::send(
+            &self.door,
+            &Request {},
+            &[reply.as_fd(), launch.as_fd(), stdout.as_fd(), stderr.as_fd(), status.as_fd()],
+        )
+    }
+}
+
+/// The life of process 1.
+fn settle(door: OwnedFd, craft: &Craft, ids: (u32, u32)) -> io::Result<()> {
+    let furnished = furnish(ids);
+    match sys::fork()? {
+        Fork::Child => {
+            inhabit(&door, craft, furnished);
+            sys::exit_at_once(1)
+        }
+        Fork::Parent(_) => {
+            drop(door);
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+            sys::wait_for_children()
+        }
+    }
+}
+
+/// The life of the process that becomes bwrap; returns only where that fails.
+fn inhabit(door: &OwnedFd, craft: &Craft, furnished: Result<(), ChamberError>) {
+    // A helper that is gone closes the door.
+    let Ok(Some((Request {}, descriptors))) = message::receive(door) else { return };
+    let Some(attached) = Attached::from_descriptors(descriptors) else { return };
+    let Ok(reply) = attached.reply.try_clone() else { return };
+    if let Err(error) = furnished.and_then(|()| start(craft, attached)) {
+        // With nobody to listen there is nobody to tell.
+        message::send(&reply, &Reply::Failed(error.to_string()), &[]).ok();
+    }
+}
+
+/// What every job needs alike.
+fn furnish((uid, gid): (u32, u32)) -> Result<(), ChamberError> {
+    let tied = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    tied.and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)).map_err(io::Error::from)?;
+    for (file, content) in [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", format!("{uid} {uid} 1")),
+        ("/proc/self/gid_map", format!("{gid} {gid} 1")),
+    ] {
+        fs::write(file, content).map_err(|source| ChamberError::IdMap(file, source))?;
+    }
+    // bwrap looks itself up in /proc by numbers that mean something only in this PID namespace.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", "/proc", "proc", flags, None::<&CStr>).map_err(|errno| ChamberError::Mount("proc", errno))
+}
+
+/// Becomes bwrap; returns only where that fails.
+fn start(craft: &Craft, attached: Attached) -> Result<(), ChamberError> {
+    let launch = message::content(File::from(attached.launch), LAUNCH_BYTES_MAX)?;
+    let launch: Launch = rmp_serde::from_slice(&launch).map_err(io::Error::other)?;
+    let root = stack(craft.stacking, &launch)?;
+    if let (Root::Merged(merged), false) = (&root, craft.version.names_program()) {
+        check_name(craft.version, merged, &launch)?;
+    }
+    let filter = message::in_memory(&filter::bytes(&filter::program(Sockets::Local)))?;
+    let sandbox = Sandbox {
+        version: craft.version,
+        root,
+        program: &launch.program,
+        argv: &launch.argv,
+        env: &launch.env,
+        cwd: &launch.cwd,
+        filter: sys::keep_over_exec(filter.as_fd())?,
+        status: sys::keep_over_exec(attached.status.as_fd())?,
+    };
+    let arguments = bwrap::arguments(&sandbox).into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+    let arguments = arguments.map_err(|_| ChamberError::Command("an argument or variable has a NUL byte"))?;
+    let program =
+        CString::new(craft.bwrap.as_os_str().as_bytes()).map_err(|_| ChamberError::Command("bwrap's path"))?;
+
+    connect_streams(&attached.stdout, &attached.stderr)?;
+    sys::default_signals();
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    limit(&launch).map_err(ChamberError::Limits)?;
+    let error = sys::execve(&program, &arguments, &[]);
+    Err(ChamberError::Execute { program: craft.bwrap.clone(), error })
+}
+
+/// Lays toolchain, inputs and an empty layer over one another.
+fn stack(stacking: Stacking, launch: &Launch) -> Result<Root, ChamberError> {
+    let below = |name: &str| launch.directory.join(name);
+    let (inputs, upper, work) = (below("inputs"), below("upper"), below("work"));
+    if stacking == Stacking::ByBwrap {
+        return Ok(Root::Layers { toolchain: launch.toolchain.clone(), inputs, upper, work });
+    }
+    // By descriptor: a path may hold the characters that separate options. `volatile`: or else the kernel would write the
+    // whole file system below back to the disk when the job ends. `userxattr`: all that a namespace's root may use.
+    let layers = [&inputs, &launch.toolchain, &upper, &work].map(|path| directory(path));
+    let [inputs, toolchain, upper, work] = layers;
+    let link = |layer: Result<OwnedFd, ChamberError>| layer.map(|fd| (format!("/proc/self/fd/{}", fd.as_raw_fd()), fd));
+    let (inputs, toolchain, upper, work) = (link(inputs)?, link(toolchain)?, link(upper)?, link(work)?);
+    let options =
+        format!("lowerdir={}:{},upperdir={},workdir={},userxattr,volatile", inputs.0, toolchain.0, upper.0, work.0);
+    let options = CString::new(options).map_err(io::Error::other)?;
+    let merged = below("merged");
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("job", &merged, "overlay", flags, Some(options.as_c_str()))
+        .map_err(|errno| ChamberError::Mount("overlay", errno))?;
+    Ok(Root::Merged(merged))
+}
+
+fn directory(path: &Path) -> Result<OwnedFd, ChamberError> {
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| ChamberError::Open { path: path.to_owned(), errno })
+}
+
+/// bwrap before 0.9 runs what it finds by the name that it gives to the program: makes sure that this is the program.
+fn check_name(version: BwrapVersion, merged: &Path, launch: &Launch) -> Result<(), ChamberError> {
+    let argv0 = launch.argv.first().ok_or(ChamberError::Command("it is empty"))?.as_slice();
+    let root = directory(merged)?;
+    let identity = |path: &Path| {
+        let fd = openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+        fstat(&fd).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_mode))
+    };
+    let named = Path::new(std::ffi::OsStr::from_bytes(argv0));
+    let candidates: Vec<PathBuf> = if argv0.contains(&b'/') {
+        vec![launch.cwd.as_path().join(named)]
+    } else {
+        let path = launch.env.iter().find(|(name, _)| name.as_slice() == b"PATH");
+        // What execvp takes where there is no PATH.
+        let path = path.map_or(&b"/bin:/usr/bin"[..], |(_, value)| value.as_slice());
+        let directories = path.split(|&byte| byte == b':').map(|bytes| Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        directories.map(|directory| launch.cwd.as_path().join(directory).join(named)).collect()
+    };
+    let program = identity(launch.program.as_path());
+    let is_executable = |mode: u32| mode & 0o170_000 == 0o100_000 && mode & 0o111 != 0;
+    let found = candidates.iter().filter_map(|path| identity(path)).find(|(_, _, mode)| is_executable(*mode));
+    match (found, program) {
+        (Some(found), Some(program)) if found != program => {}
+        // Neither is there: that the program is missing is for bwrap to say.
+        (None, Some(_)) => {}
+        _ => return Ok(()),
+    }
+    let argv0 = String::from_utf8_lossy(argv0).into_owned();
+    Err(ChamberError::Name { version, argv0, program: launch.program.clone() })
+}
+
+fn connect_streams(stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<()> {
+    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(stdout)?;
+    rustix::stdio::dup2_stderr(stderr)?;
+    Ok(())
+}
+
+fn limit(launch: &Launch) -> rustix::io::Result<()> {
+    let set = |resource, max| setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) });
+    set(Resource::Core, 0)?;
+    set(Resource::Fsize, launch.file_bytes)?;
+    set(Resource::Nofile, JOB_FILES_MAX)?;
+    set(Resource::Nproc, JOB_PROCESSES_MAX)?;
+    // The kernel counts whole seconds and knows no zero.
+    set(Resource::Cpu, launch.cpu.as_secs() + 1)
+}

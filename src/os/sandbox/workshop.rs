@@ -1,0 +1,327 @@
+//! Where a builder keeps inputs and runs jobs. One call runs a job; one value owns what it left, until it is dropped.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+
+use crate::model::digest::Digest;
+use crate::model::job::{Bytes, Compilation, Ending, JobSpec, Manifest, OutputFile, Usage};
+use crate::model::limits::{JOB_OUTPUT_BYTES_MAX, JOB_WALL_MAX};
+use crate::model::path::SandboxPath;
+use crate::os::sandbox::bwrap;
+use crate::os::sandbox::collect::{self, CollectError};
+use crate::os::sandbox::helper::{BwrapError, Cancel, Captured, Helper, LaunchError, Run, Stopped};
+use crate::os::sandbox::launch::Launch;
+use crate::os::sandbox::stage::{self, StageError};
+use crate::os::store::inputs::{BlobWriter, InputStore, Pins, ReceiveError};
+use crate::os::store::remove::remove_tree;
+
+/// Inputs, directories of jobs and the helper that runs them. Shared between threads; every call blocks.
+#[derive(Debug)]
+pub struct Workshop {
+    helper: Arc<Helper>,
+    inputs: InputStore,
+    jobs: PathBuf,
+    n_jobs: AtomicU64,
+    /// Held: another builder here would take our jobs for leftovers.
+    _lock: File,
+}
+
+#[derive(Clone, Debug)]
+pub struct WorkshopSettings {
+    /// Bound of the input cache. Files that running jobs use stay even beyond it.
+    pub input_cache_bytes: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{} is in use by another builder", .0.display())]
+    InUse(PathBuf),
+    #[error("cannot use {}", directory.display())]
+    Io { directory: PathBuf, source: io::Error },
+}
+
+/// A job whose inputs are held in the cache, as far as they are there.
+#[derive(Debug)]
+#[must_use = "dropping a Reservation lets its inputs be evicted"]
+pub struct Reservation {
+    pins: Pins,
+}
+
+impl Reservation {
+    /// What the client has to send before the job can run, in order of digest.
+    pub fn missing(&self) -> Vec<Digest> {
+        self.pins.missing()
+    }
+}
+
+/// A job that ran to its own end.
+#[derive(Debug)]
+pub struct Ran {
+    pub compilation: Compilation,
+    directory: JobDirectory,
+}
+
+impl Ran {
+    /// The bytes of `compilation.outputs[i]`. None beyond the last.
+    pub fn open_output(&self, i: usize) -> io::Result<Option<File>> {
+        let open = |output: &OutputFile| collect::open_file(self.directory.upper()?, &output.path);
+        self.compilation.outputs.get(i).map(open).transpose()
+    }
+}
+
+/// Why there is no compilation.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFault {
+    /// The client's doing.
+    #[error("{} inputs are missing, {} among them", .0.len(), .0.first().map(Digest::short).unwrap_or_default())]
+    Missing(Vec<Digest>),
+    #[error("the manifest cannot be laid out: {0}")]
+    Stage(#[from] StageError),
+    #[error("the command cannot be run: {0}")]
+    Command(&'static str),
+    #[error("the program {0} is missing")]
+    ProgramMissing(SandboxPath),
+    #[error("cancelled")]
+    Cancelled,
+    #[error("took longer than {} s", .0.as_secs())]
+    Wall(std::time::Duration),
+    #[error("wrote more than {0} bytes")]
+    TooMuchOutput(u64),
+    #[error("{0}")]
+    Collect(#[source] CollectError),
+    /// The builder's doing.
+    #[error("no sandbox: {0}")]
+    Sandbox(String),
+    #[error("the sandbox ended without saying how its program did")]
+    NoEnding,
+    #[error("no bubblewrap: {0}")]
+    Bwrap(#[from] BwrapError),
+    #[error("{0}")]
+    Helper(&'static str),
+    #[error("cannot keep the job's files: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Workshop {
+    /// Opens `directory`, which is the workshop's alone. What an earlier builder left in it goes.
+    pub fn open(directory: &Path, helper: Arc<Helper>, settings: &WorkshopSettings) -> Result<Self, OpenError> {
+        let fail = |source: io::Error| OpenError::Io { directory: directory.to_owned(), source };
+        let lock = File::open(directory).map_err(fail)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse(directory.to_owned())),
+            Err(errno) => return Err(fail(errno.into())),
+        }
+        let jobs = directory.join("jobs");
+        remove_tree(&jobs).map_err(fail)?;
+        DirBuilder::new().mode(0o700).create(&jobs).map_err(fail)?;
+        let inputs = InputStore::open(&directory.join("inputs"), settings.input_cache_bytes).map_err(fail)?;
+        // The helper resolves names on its own.
+        let jobs = jobs.canonicalize().map_err(fail)?;
+        Ok(Self { helper, inputs, jobs, n_jobs: AtomicU64::new(0), _lock: lock })
+    }
+
+    /// Holds what is there of a job's inputs. Refuses a manifest that could not be laid out.
+    pub fn reserve(&self, manifest: &Manifest) -> Result<Reservation, StageError> {
+        stage::check(manifest)?;
+        Ok(Reservation { pins: self.inputs.pin(stage::digests(manifest)) })
+    }
+
+    /// Takes an input from the client.
+    pub fn receive(&self, digest: Digest, size: u64) -> Result<BlobWriter, ReceiveError> {
+        self.inputs.receive(digest, size)
+    }
+
+    /// Runs a job on `toolchain`, the directory of an unpacked one, which must not change meanwhile.
+    ///
+    /// The reservation is that of the job's manifest; it ends with the run.
+    pub fn run(
+        &self,
+        reservation: Reservation,
+        spec: &JobSpec,
+        toolchain: &Path,
+        cancel: &Cancel,
+    ) -> Result<Ran, RunFault> {
+        let missing = reservation.missing();
+        if !missing.is_empty() {
+            return Err(RunFault::Missing(missing));
+        }
+        check_command(spec)?;
+        let directory = self.job_directory()?;
+        stage::stage(&spec.manifest, &self.inputs, &directory.open("inputs")?)?;
+        drop(reservation);
+        let wall = spec.limits.wall.min(JOB_WALL_MAX);
+        let output_bytes = spec.limits.output_bytes.min(JOB_OUTPUT_BYTES_MAX);
+        let launch = Launch {
+            directory: directory.path.clone(),
+            toolchain: toolchain.canonicalize()?,
+            program: spec.program.clone(),
+            argv: spec.argv.clone(),
+            env: spec.env.clone(),
+            cwd: working_directory(spec),
+            file_bytes: output_bytes,
+            cpu: wall,
+        };
+        let output = Captured { stdout: directory.unnamed_file()?, stderr: directory.unnamed_file()? };
+        let run = self.helper.run(&launch, &output, wall, cancel).map_err(RunFault::from)?;
+        let captured = [&output.stdout, &output.stderr].map(|file| rewound(file));
+        let [stdout, stderr] = captured;
+        let (mut stdout, mut stderr) = (stdout?, stderr?);
+        let ending = ending(&run, spec, wall, &mut stderr)?;
+
+        let streams = stdout.metadata()?.len() + stderr.metadata()?.len();
+        let left = output_bytes.checked_sub(streams).ok_or(RunFault::TooMuchOutput(output_bytes))?;
+        let mut outputs = collect::collect(&directory.upper()?, left).map_err(|error| match error {
+            CollectError::TooLarge { .. } => RunFault::TooMuchOutput(output_bytes),
+            other => RunFault::Collect(other),
+        })?;
+        let report = take_report(spec, &directory, &mut outputs)?;
+        let usage = Usage { wall: run.wall, cpu: run.cpu, peak_bytes: run.peak_bytes };
+        let [stdout, stderr] = [all(&mut stdout)?, all(&mut stderr)?];
+        let compilation = Compilation { ending, stdout, stderr, outputs, report, usage };
+        Ok(Ran { compilation, directory })
+    }
+
+    pub(crate) fn helper(&self) -> &Helper {
+        &self.helper
+    }
+
+    /// Where jobs run.
+    pub(crate) fn jobs(&self) -> &Path {
+        &self.jobs
+    }
+
+    fn job_directory(&self) -> io::Result<JobDirectory> {
+        let number = self.n_jobs.fetch_add(1, Ordering::Relaxed);
+        let directory = JobDirectory { path: self.jobs.join(number.to_string()) };
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700).create(&directory.path)?;
+        // The root of a job, and where compilers put temporary files.
+        builder.mode(0o755);
+        for name in ["inputs", "upper", "work", "merged"] {
+            builder.create(directory.path.join(name))?;
+        }
+        Ok(directory)
+    }
+}
+
+/// What a job was given and what it left. Goes, all of it, with this value.
+#[derive(Debug)]
+struct JobDirectory {
+    path: PathBuf,
+}
+
+impl JobDirectory {
+    fn open(&self, name: &str) -> io::Result<OwnedFd> {
+        Ok(open(self.path.join(name), OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    fn upper(&self) -> io::Result<OwnedFd> {
+        self.open("upper")
+    }
+
+    /// A file that has no name which a job could learn, on a disk and not in memory.
+    fn unnamed_file(&self) -> io::Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC;
+        Ok(File::from(open(&self.path, flags, Mode::from_raw_mode(0o600))?))
+    }
+}
+
+impl Drop for JobDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.path) {
+            // It will be tried again when the workshop is opened next.
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove what a job left");
+        }
+    }
+}
+
+impl From<LaunchError> for RunFault {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Bwrap(error) => Self::Bwrap(error),
+            LaunchError::HelperGone => Self::Helper("the sandbox helper is gone"),
+            LaunchError::HelperHangs => Self::Helper("the sandbox helper does not answer"),
+            LaunchError::Undying => Self::Helper("a killed sandbox does not end"),
+            LaunchError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+/// What no program could be started with.
+fn check_command(spec: &JobSpec) -> Result<(), RunFault> {
+    let nul = |bytes: &Bytes| bytes.contains(&0);
+    if spec.argv.is_empty() {
+        return Err(RunFault::Command("it is empty"));
+    }
+    if spec.argv.iter().any(nul) || spec.env.iter().any(|(name, value)| nul(name) || nul(value)) {
+        return Err(RunFault::Command("it has a NUL byte"));
+    }
+    if spec.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
+        return Err(RunFault::Command("a variable of its environment has no proper name"));
+    }
+    Ok(())
+}
+
+/// The name of the working directory: bwrap sets `PWD` to what it is told to change to, and compilers write `PWD` into what they
+/// make where it names the directory that they are in. So it keeps the value it has, if that is right.
+fn working_directory(spec: &JobSpec) -> SandboxPath {
+    let pwd = spec.env.iter().find(|(name, _)| name.as_slice() == b"PWD");
+    let pwd = pwd.and_then(|(_, value)| SandboxPath::new(value.to_vec()).ok());
+    pwd.filter(|pwd| stage::resolve(&spec.manifest, pwd).as_ref() == Some(&spec.cwd))
+        .unwrap_or_else(|| spec.cwd.clone())
+}
+
+fn ending(run: &Run, spec: &JobSpec, wall: std::time::Duration, stderr: &mut File) -> Result<Ending, RunFault> {
+    const SIGXCPU: u8 = libc::SIGXCPU as u8;
+    const SIGXFSZ: u8 = libc::SIGXFSZ as u8;
+    match (run.stopped, &run.failed, bwrap::ending(&run.status)) {
+        (Some(Stopped::Cancelled), ..) => Err(RunFault::Cancelled),
+        (Some(Stopped::Wall), ..) | (None, None, Some(Ending::Signalled(SIGXCPU))) => Err(RunFault::Wall(wall)),
+        (None, Some(why), _) => Err(RunFault::Sandbox(why.clone())),
+        (None, None, Some(Ending::Signalled(SIGXFSZ))) => Err(RunFault::TooMuchOutput(spec.limits.output_bytes)),
+        (None, None, Some(ending)) => Ok(ending),
+        // The program has not been executed, and bwrap says why where the compiler would have; or bwrap itself was killed.
+        (None, None, None) => Err(match String::from_utf8_lossy(&all(stderr)?).trim() {
+            text if text.starts_with("bwrap: execvp ") => RunFault::ProgramMissing(spec.program.clone()),
+            text if text.starts_with("bwrap: ") => {
+                RunFault::Sandbox(text.lines().next().unwrap_or_default().to_owned())
+            }
+            _ => RunFault::NoEnding,
+        }),
+    }
+}
+
+/// Takes the report out of the outputs.
+fn take_report(
+    spec: &JobSpec,
+    directory: &JobDirectory,
+    outputs: &mut Vec<OutputFile>,
+) -> Result<Option<Bytes>, RunFault> {
+    let Some(i) = outputs.iter().position(|output| Some(&output.path) == spec.report.as_ref()) else { return Ok(None) };
+    let report = outputs.remove(i);
+    let file = collect::open_file(directory.upper()?, &report.path)?;
+    Ok(Some(Bytes::from(collect::read(file, report.size)?)))
+}
+
+fn rewound(file: &File) -> io::Result<File> {
+    use std::io::Seek;
+    let mut file = file.try_clone()?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn all(file: &mut File) -> io::Result<Bytes> {
+    use std::io::{Read, Seek};
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(Bytes::from(bytes))
+}

@@ -1,0 +1,608 @@
+//! Runs real programs, gcc among them, in real sandboxes, as an ordinary user.
+//!
+//! What a job can and cannot do is told by `tests/sandbox/probe.c`, linked statically, which is all there is in the toolchain
+//! of most tests. Started by root, each test runs itself again as nobody: namespaces of root prove less.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farcc::model::digest::Digest;
+use farcc::model::id::{Instance, JobId};
+use farcc::model::job::{Bytes, Ending, Entry, FileTime, JobLimits, JobSpec, Manifest, Node};
+use farcc::model::path::SandboxPath;
+use farcc::model::toolchain::ToolchainId;
+use farcc::os::sandbox::{
+    Cancel, Helper, HelperSettings, OpenError, Ran, RunFault, SandboxError, Stacking, Workshop, WorkshopSettings,
+};
+use farcc::os::store::ReceiveError;
+use tempfile::TempDir;
+
+/// Runs `test` as an ordinary user and in a process of its own, since it forks. Its name is that of the function that made it.
+fn as_user<F: FnOnce()>(test: F) {
+    const ALONE: &str = "FARCC_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return test();
+    }
+    let name = std::any::type_name::<F>().split("::").nth(1).unwrap();
+    // By descriptor: the directories above this program may be closed to others.
+    let program = File::open("/proc/self/exe").unwrap();
+    let words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--", "/proc/self/fd/0"];
+    let words = if rustix::process::getuid().is_root() { &words[..] } else { &words[7..] };
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(ALONE, "1")
+        .current_dir("/")
+        .stdin(program)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// A builder's directories, with a toolchain.
+struct Site {
+    workshop: Workshop,
+    toolchain: PathBuf,
+    directory: TempDir,
+}
+
+fn helper(stacking: Option<Stacking>) -> Arc<Helper> {
+    Arc::new(Helper::fork(HelperSettings { bwrap: "/usr/bin/bwrap".into(), stacking, slots: 2 }).unwrap())
+}
+
+/// The probe is all there is in the toolchain.
+fn site() -> Site {
+    let site = bare_site(1 << 30);
+    fs::create_dir(site.toolchain.join("bin")).unwrap();
+    let mut gcc = Command::new("gcc")
+        .args(["-static", "-x", "c", "-", "-o"])
+        .arg(site.toolchain.join("bin/probe"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    gcc.stdin.take().unwrap().write_all(include_bytes!("sandbox/probe.c")).unwrap();
+    assert!(gcc.wait().unwrap().success());
+    site
+}
+
+fn bare_site(input_cache_bytes: u64) -> Site {
+    let directory = tempfile::tempdir().unwrap();
+    let (state, toolchain) = (directory.path().join("state"), directory.path().join("toolchain"));
+    fs::create_dir(&state).unwrap();
+    fs::create_dir(&toolchain).unwrap();
+    let workshop = Workshop::open(&state, helper(None), &WorkshopSettings { input_cache_bytes }).unwrap();
+    Site { workshop, toolchain, directory }
+}
+
+impl Site {
+    fn run(&self, job: &Job) -> Result<Ran, RunFault> {
+        self.run_until(job, &Cancel::new().unwrap())
+    }
+
+    fn run_until(&self, job: &Job, cancel: &Cancel) -> Result<Ran, RunFault> {
+        let spec = job.spec();
+        let reservation = self.workshop.reserve(&spec.manifest).unwrap();
+        for digest in reservation.missing() {
+            let content = &job.blobs[&digest];
+            let mut writer = self.workshop.receive(digest, content.len() as u64).unwrap();
+            writer.write_all(content).unwrap();
+            writer.finish().unwrap();
+        }
+        self.workshop.run(reservation, &spec, &self.toolchain, cancel)
+    }
+
+    /// What the probe says to `commands`.
+    fn ask(&self, commands: &str) -> String {
+        let ran = self.run(&Job::probe(commands)).unwrap();
+        String::from_utf8(ran.compilation.stdout.to_vec()).unwrap()
+    }
+
+    fn jobs(&self) -> PathBuf {
+        self.directory.path().join("state/jobs")
+    }
+
+    /// Names of what lies about in the directory of jobs.
+    fn left(&self) -> Vec<String> {
+        fs::read_dir(self.jobs()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+/// A job in the making.
+#[derive(Clone)]
+struct Job {
+    argv: Vec<Bytes>,
+    program: String,
+    env: Vec<(Bytes, Bytes)>,
+    cwd: String,
+    nodes: BTreeMap<SandboxPath, Node>,
+    blobs: BTreeMap<Digest, Vec<u8>>,
+    report: Option<SandboxPath>,
+    limits: JobLimits,
+}
+
+const TIME: FileTime = FileTime { seconds: 1_000_000_000, nanoseconds: 123_456_789 };
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::from(text.as_bytes())
+}
+
+fn path(text: &str) -> SandboxPath {
+    SandboxPath::new(text.as_bytes()).unwrap()
+}
+
+impl Job {
+    fn new(program: &str, argv: &[&str]) -> Self {
+        let limits = JobLimits { wall: Duration::from_secs(60), output_bytes: 64 << 20 };
+        let argv = argv.iter().map(|word| bytes(word)).collect();
+        let (env, nodes, blobs) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { argv, program: program.into(), env, cwd: "/".into(), nodes, blobs, report: None, limits }
+            .directory("/work")
+            .cwd("/work")
+    }
+
+    fn probe(commands: &str) -> Self {
+        let argv: Vec<_> = ["/bin/probe"].into_iter().chain(commands.split_whitespace()).collect();
+        Self::new("/bin/probe", &argv)
+    }
+
+    fn cwd(mut self, cwd: &str) -> Self {
+        self.cwd = cwd.into();
+        self
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((bytes(name), bytes(value)));
+        self
+    }
+
+    fn node(mut self, name: &str, node: Node) -> Self {
+        let mut parent = path(name).parent();
+        while let Some(directory) = parent {
+            parent = directory.parent();
+            self.nodes.entry(directory).or_insert(Node::Directory);
+        }
+        self.nodes.insert(path(name), node);
+        self
+    }
+
+    fn directory(self, name: &str) -> Self {
+        self.node(name, Node::Directory)
+    }
+
+    fn symlink(self, name: &str, target: &str) -> Self {
+        self.node(name, Node::Symlink { target: bytes(target) })
+    }
+
+    /// A file that is one inode of its own.
+    fn file(self, name: &str, content: &str) -> Self {
+        let group = self.nodes.len() as u32;
+        self.file_of_group(name, content, TIME, group)
+    }
+
+    fn file_of_group(mut self, name: &str, content: &str, mtime: FileTime, link_group: u32) -> Self {
+        let (digest, size) = (Digest::of(content.as_bytes()), content.len() as u64);
+        self.blobs.insert(digest, content.as_bytes().to_vec());
+        self.node(name, Node::File { digest, size, mode: 0o640, mtime, link_group })
+    }
+
+    fn wall(mut self, wall: Duration) -> Self {
+        self.limits.wall = wall;
+        self
+    }
+
+    fn output_bytes(mut self, max: u64) -> Self {
+        self.limits.output_bytes = max;
+        self
+    }
+
+    fn spec(&self) -> JobSpec {
+        let entries = self.nodes.iter().map(|(path, node)| Entry { path: path.clone(), node: node.clone() }).collect();
+        JobSpec {
+            job: JobId { instance: Instance(1), number: 1 },
+            toolchain: ToolchainId(Digest::of(b"")),
+            program: path(&self.program),
+            argv: self.argv.clone(),
+            env: self.env.clone(),
+            cwd: path(&self.cwd),
+            manifest: Manifest { entries },
+            report: self.report.clone(),
+            limits: self.limits,
+        }
+    }
+}
+
+/// Paths of a run's outputs with their contents.
+fn outputs(ran: &Ran) -> Vec<(String, String)> {
+    let content = |i| {
+        let mut text = String::new();
+        ran.open_output(i).unwrap().unwrap().read_to_string(&mut text).unwrap();
+        text
+    };
+    let outputs = &ran.compilation.outputs;
+    outputs.iter().enumerate().map(|(i, output)| (output.path.to_string(), content(i))).collect()
+}
+
+#[test]
+fn environment_directory_and_name_are_exactly_as_given() {
+    as_user(|| {
+        let site = site();
+        let mut job = Job::probe("env").env("A", "b c").env("PATH", "/bin");
+        let ran = site.run(&job).unwrap();
+        let said = String::from_utf8(ran.compilation.stdout.to_vec()).unwrap();
+        assert_eq!(said, "argv0=/bin/probe\ncwd=/work\nA=b c\nPATH=/bin\nPWD=/work\n");
+        assert_eq!((ran.compilation.ending, ran.compilation.stderr.len()), (Ending::Exited(0), 0));
+
+        // A name that is found along PATH.
+        job.argv[0] = bytes("probe");
+        assert!(site.run(&job).unwrap().compilation.stdout.starts_with(b"argv0=probe\n"));
+        // A relative one.
+        let mut job = job.cwd("/");
+        job.argv[0] = bytes("bin/probe");
+        assert!(site.run(&job).unwrap().compilation.stdout.starts_with(b"argv0=bin/probe\n"));
+        // The name of the working directory stays what it is, if it is one.
+        let job = Job::probe("env").directory("/home/real").symlink("/home/me", "real").cwd("/home/real");
+        let said = site.run(&job.clone().env("PWD", "/home/me")).unwrap().compilation.stdout;
+        assert_eq!(said, b"argv0=/bin/probe\ncwd=/home/real\nPWD=/home/me\n");
+        let said = site.run(&job.env("PWD", "/home")).unwrap().compilation.stdout;
+        assert_eq!(said, b"argv0=/bin/probe\ncwd=/home/real\nPWD=/home/real\n");
+    });
+}
+
+#[test]
+fn endings_are_told_apart() {
+    as_user(|| {
+        let site = site();
+        let ending = |job: &Job| site.run(job).map(|ran| ran.compilation.ending);
+        assert_eq!(ending(&Job::probe("exit 1")).unwrap(), Ending::Exited(1));
+        assert_eq!(ending(&Job::probe("exit 127")).unwrap(), Ending::Exited(127));
+        assert_eq!(ending(&Job::probe("die 11")).unwrap(), Ending::Signalled(11));
+        let missing = ending(&Job::new("/bin/cc", &["/bin/cc"]));
+        assert!(
+            matches!(&missing, Err(RunFault::ProgramMissing(program)) if *program == path("/bin/cc")),
+            "{missing:?}"
+        );
+        let lost = ending(&Job::probe("exit 0").cwd("/nowhere"));
+        assert!(matches!(&lost, Err(RunFault::Sandbox(why)) if why.contains("/nowhere")), "{lost:?}");
+    });
+}
+
+#[test]
+fn what_a_job_made_comes_back() {
+    as_user(|| {
+        let site = site();
+        let mut job = Job::probe(
+            "write a.o object ; write b.d depends ; chmod b.d 0 ; write /tmp/c.s assembly ; chmod /tmp/c.s 755 ; write in.c changed ; unlink gone.c",
+        )
+        .file("/work/in.c", "original")
+        .file("/work/gone.c", "there");
+        job.report = Some(path("/work/b.d"));
+        let ran = site.run(&job).unwrap();
+        let made = [("/tmp/c.s", "assembly"), ("/work/a.o", "object"), ("/work/in.c", "changed")];
+        assert_eq!(outputs(&ran), made.map(|(path, content)| (path.to_owned(), content.to_owned())));
+        assert_eq!(ran.compilation.report, Some(bytes("depends")));
+        let described: Vec<_> =
+            ran.compilation.outputs.iter().map(|output| (output.digest, output.size, output.executable)).collect();
+        let expected = [("assembly", true), ("object", false), ("changed", false)];
+        assert_eq!(
+            described,
+            expected.map(|(text, executable)| (Digest::of(text.as_bytes()), text.len() as u64, executable))
+        );
+        assert!(ran.open_output(3).unwrap().is_none());
+        // The next job sees the file as it was.
+        drop(ran);
+        let mut again = Job::probe("cat in.c");
+        (again.nodes, again.blobs) = (job.nodes.clone(), job.blobs.clone());
+        assert_eq!(site.run(&again).unwrap().compilation.stdout, b"original");
+    });
+}
+
+#[test]
+fn nothing_of_the_host_is_to_be_seen() {
+    as_user(|| {
+        let site = site();
+        assert_eq!(sorted(&site.ask("ls /")), ["bin", "dev", "proc", "tmp", "work"]);
+        assert_eq!(sorted(&site.ask("ls /work")), Vec::<String>::new());
+        // Itself and the init of its PID namespace.
+        let processes: Vec<_> =
+            sorted(&site.ask("ls /proc")).into_iter().filter(|name| name.parse::<u32>().is_ok()).collect();
+        assert_eq!(processes.len(), 2, "{processes:?}");
+        assert_eq!(site.ask("readlink /proc/1/root ; readlink /proc/1/cwd").lines().count(), 2);
+        let host = fs::read_link("/proc/self/ns/net").unwrap();
+        let inside = site.ask("readlink /proc/self/ns/net");
+        assert!(inside.starts_with("net:[") && inside.trim() != host.to_str().unwrap(), "{inside}");
+        for descriptor in ["3", "4", "5", "6", "7", "8", "9"] {
+            assert_eq!(site.ask(&format!("readlink /proc/self/fd/{descriptor}")), "readlink: ENOENT\n");
+        }
+        assert_eq!(site.ask("readlink /proc/self/fd/0"), "/dev/null\n");
+    });
+}
+
+fn sorted(lines: &str) -> Vec<String> {
+    let mut lines: Vec<_> = lines.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn there_is_no_network() {
+    as_user(|| {
+        let site = site();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(site.ask(&format!("connect {port}")), "connect: EAFNOSUPPORT\n");
+        // Not only for want of a socket: there is no interface to send from.
+        let devices = site.ask("cat /proc/net/dev");
+        let devices: Vec<_> = devices.lines().skip(2).map(|line| line.split(':').next().unwrap().trim()).collect();
+        assert_eq!(devices, ["lo"]);
+    });
+}
+
+#[test]
+fn the_kernel_is_out_of_reach() {
+    as_user(|| {
+        let site = site();
+        for call in
+            [libc::SYS_keyctl, libc::SYS_bpf, libc::SYS_perf_event_open, libc::SYS_io_uring_setup, libc::SYS_ptrace]
+        {
+            assert_eq!(site.ask(&format!("syscall {call}")), "syscall: ENOSYS\n", "{call}");
+        }
+        assert_eq!(site.ask("unshare ; clone"), "unshare: ENOSYS\nclone: EPERM\n");
+        let status = site.ask("cat /proc/self/status ; limit");
+        for line in
+            ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "core=0"]
+        {
+            assert!(status.lines().any(|is| is == line), "{line}: {status}");
+        }
+        assert_eq!(site.ask("write /dev/x y ; write /dev/shm/x y"), "write: EROFS\nwrite: EROFS\n");
+    });
+}
+
+#[test]
+fn jobs_do_not_meet() {
+    as_user(|| {
+        let site = site();
+        let cancel = Cancel::new().unwrap();
+        let job = Job::probe("write ready yes ; hide ; pause").file("/work/secret.c", "secret");
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| site.run_until(&job, &cancel));
+            await_file(&site.jobs().join("0/upper/work/ready"));
+            assert_eq!(site.ask("ls /work"), "");
+            let processes = sorted(&site.ask("ls /proc"));
+            assert_eq!(processes.iter().filter(|name| name.parse::<u32>().is_ok()).count(), 2);
+            cancel.cancel();
+            assert!(matches!(first.join().unwrap(), Err(RunFault::Cancelled)));
+        });
+        assert_eq!(site.left(), Vec::<String>::new());
+    });
+}
+
+/// Waits for a file that a job makes.
+fn await_file(path: &Path) {
+    while !path.exists() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn time_is_limited() {
+    as_user(|| {
+        let site = site();
+        let fault = site.run(&Job::probe("hide ; pause").wall(Duration::from_millis(300))).unwrap_err();
+        assert!(matches!(fault, RunFault::Wall(_)), "{fault}");
+        assert_eq!(site.left(), Vec::<String>::new());
+        let cancelled = Cancel::new().unwrap();
+        cancelled.cancel();
+        let fault = site.run_until(&Job::probe("pause"), &cancelled).unwrap_err();
+        assert!(matches!(fault, RunFault::Cancelled), "{fault}");
+    });
+}
+
+#[test]
+fn output_is_limited() {
+    as_user(|| {
+        let site = site();
+        let too_much = |commands: &str| {
+            let fault = site.run(&Job::probe(commands).output_bytes(1 << 20)).unwrap_err();
+            assert!(matches!(fault, RunFault::TooMuchOutput(_)), "{commands}: {fault}");
+        };
+        too_much("fill big 2000000");
+        too_much("fill - 2000000");
+        too_much("fill a 524288 ; fill b 589824");
+        too_much("fill a 524288 ; fill - 589824");
+        let ran = site.run(&Job::probe("fill a 524288 ; fill - 524288").output_bytes(1 << 20)).unwrap();
+        assert_eq!((ran.compilation.outputs[0].size, ran.compilation.stdout.len()), (1 << 19, 1 << 19));
+    });
+}
+
+#[test]
+fn what_cannot_travel_is_a_fault() {
+    as_user(|| {
+        let site = site();
+        for commands in ["symlink /etc/passwd a.o", "mkfifo a.o"] {
+            let fault = site.run(&Job::probe(commands)).unwrap_err();
+            assert!(fault.to_string().contains("/work/a.o"), "{fault}");
+        }
+        let fault = site.run(&Job::probe("burrow 300")).unwrap_err();
+        assert!(matches!(fault, RunFault::Collect(_)), "{fault}");
+        assert_eq!(site.left(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn nothing_is_left_of_a_job() {
+    as_user(|| {
+        let site = site();
+        let keep = site.directory.path().join("keep");
+        fs::write(&keep, "").unwrap();
+        let ran = site.run(&Job::probe("write a x ; burrow 100 ; hide").file("/work/in/a.h", "")).unwrap();
+        assert_eq!(site.left(), ["0"]);
+        // The overlay leaves a directory that nobody may enter.
+        assert!(fs::metadata(site.jobs().join("0/work/work")).is_ok_and(|it| it.permissions().mode() & 0o777 == 0));
+        symlink(&keep, site.jobs().join("0/upper/link")).unwrap();
+        symlink(site.directory.path(), site.jobs().join("0/upper/links")).unwrap();
+        drop(ran);
+        assert_eq!(site.left(), Vec::<String>::new());
+        assert!(keep.exists());
+    });
+}
+
+#[test]
+fn usage_is_accounted() {
+    as_user(|| {
+        let site = site();
+        let usage = site.run(&Job::probe("allocate 100000000 ; burn 150")).unwrap().compilation.usage;
+        assert!(usage.cpu >= Duration::from_millis(150) && usage.wall >= Duration::from_millis(150), "{usage:?}");
+        assert!((100_000_000..1_000_000_000).contains(&usage.peak_bytes), "{usage:?}");
+    });
+}
+
+#[test]
+fn inputs_look_as_on_the_client() {
+    as_user(|| {
+        let site = site();
+        let other = FileTime { seconds: -1, nanoseconds: 0 };
+        let job = Job::probe("stat a ; stat b ; stat c ; stat d ; stat e")
+            .file_of_group("/work/a", "same", TIME, 1)
+            .file_of_group("/work/b", "same", TIME, 2)
+            .file_of_group("/work/c", "same", other, 3)
+            .file_of_group("/work/d", "same", TIME, 1)
+            .file_of_group("/work/e", "else", TIME, 4);
+        let check = || {
+            let said = String::from_utf8(site.run(&job).unwrap().compilation.stdout.to_vec()).unwrap();
+            let field = |name: &str| -> Vec<String> {
+                let words = said.split_whitespace().filter_map(|word| word.strip_prefix(name));
+                words.map(str::to_owned).collect()
+            };
+            let inodes = field("ino=");
+            assert_eq!(inodes[0], inodes[3], "one on the client, one here");
+            let distinct: std::collections::BTreeSet<_> = inodes.iter().collect();
+            assert_eq!(distinct.len(), 4, "{said}");
+            let [time, before] = ["1000000000.123456789", "-1.000000000"];
+            assert_eq!(field("mtime="), [time, time, before, time, time]);
+            assert_eq!(field("mode="), ["100640"; 5]);
+        };
+        check();
+        // From the files that the first made.
+        check();
+        assert_eq!(fs::read_dir(site.directory.path().join("state/inputs")).unwrap().count(), 4);
+    });
+}
+
+#[test]
+fn blobs_are_verified() {
+    as_user(|| {
+        let site = bare_site(1 << 20);
+        let digest = Digest::of(b"right");
+        let send = |content: &[u8], size| {
+            let mut writer = site.workshop.receive(digest, size).unwrap();
+            writer.write_all(content).map_err(ReceiveError::from).and_then(|()| writer.finish())
+        };
+        assert!(matches!(send(b"wrong", 5), Err(ReceiveError::Corrupt { .. })));
+        assert!(matches!(send(b"righ", 5), Err(ReceiveError::Corrupt { .. })));
+        assert!(matches!(send(b"right and more", 5), Err(ReceiveError::Io(_))));
+        drop(site.workshop.receive(digest, 5).unwrap());
+        let inputs = site.directory.path().join("state/inputs");
+        assert_eq!(fs::read_dir(&inputs).unwrap().count(), 0);
+        let job = Job::probe("").file("/work/a", "right").spec();
+        let reservation = site.workshop.reserve(&job.manifest).unwrap();
+        assert_eq!(reservation.missing(), [digest]);
+        send(b"right", 5).unwrap();
+        // Another job has missed it at the same time.
+        send(b"right", 5).unwrap();
+        assert_eq!(reservation.missing(), []);
+        assert_eq!(fs::read_dir(&inputs).unwrap().count(), 1);
+    });
+}
+
+#[test]
+fn inputs_in_use_are_not_evicted() {
+    as_user(|| {
+        let site = bare_site(10);
+        let hold =
+            |content: &str| site.workshop.reserve(&Job::probe("").file("/work/a", content).spec().manifest).unwrap();
+        let send = |content: &str| {
+            let mut writer = site.workshop.receive(Digest::of(content.as_bytes()), 8).unwrap();
+            writer.write_all(content.as_bytes()).unwrap();
+            writer.finish().unwrap();
+        };
+        let first = hold("12345678");
+        send("12345678");
+        let second = hold("abcdefgh");
+        send("abcdefgh");
+        assert_eq!((first.missing(), second.missing()), (vec![], vec![]));
+        drop(first);
+        assert_eq!(hold("12345678").missing().len(), 1);
+        assert_eq!(second.missing(), []);
+    });
+}
+
+#[test]
+fn bad_manifests_are_refused() {
+    as_user(|| {
+        let site = bare_site(1 << 20);
+        let refused = |nodes: Vec<(&str, Node)>| {
+            let entries = nodes.into_iter().map(|(name, node)| Entry { path: path(name), node }).collect();
+            site.workshop.reserve(&Manifest { entries }).unwrap_err().to_string()
+        };
+        let file = |size, link_group| Node::File { digest: Digest::of(b""), size, mode: 0, mtime: TIME, link_group };
+        assert_eq!(
+            refused(vec![("/a/b", file(0, 0))]),
+            "/a/b: its directory is no entry before it, or it is there twice"
+        );
+        let link = Node::Symlink { target: bytes("/etc") };
+        assert!(refused(vec![("/a", link), ("/a/b", file(0, 0))]).starts_with("/a/b: its directory is no entry"));
+        assert!(refused(vec![("/a", Node::Directory), ("/a", Node::Directory)]).ends_with("it is there twice"));
+        assert!(
+            refused(vec![("/proc", Node::Directory), ("/proc/a", file(0, 0))]).contains("the sandbox makes itself")
+        );
+        assert!(refused(vec![("/dev", file(0, 0))]).contains("the sandbox makes itself"));
+        assert!(refused(vec![("/a", file(1 << 40, 0))]).contains("larger than"));
+        assert!(refused(vec![("/a", file(1, 0)), ("/b", file(2, 1))]).contains("differ"));
+    });
+}
+
+#[test]
+fn two_builders_do_not_share_a_directory() {
+    as_user(|| {
+        // Before there is a lock that they would hold until they have closed what they inherit.
+        let [first, second, third] = [helper(None), helper(None), helper(None)];
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path();
+        let open = |helper| Workshop::open(state, helper, &WorkshopSettings { input_cache_bytes: 0 });
+        let workshop = open(first).unwrap();
+        fs::create_dir_all(state.join("jobs/7/work/work")).unwrap();
+        fs::set_permissions(state.join("jobs/7/work/work"), fs::Permissions::from_mode(0)).unwrap();
+        assert!(matches!(open(second), Err(OpenError::InUse(_))));
+        drop(workshop);
+        let again = open(third).unwrap();
+        assert!(!state.join("jobs/7").exists(), "leftovers go");
+        again.check().unwrap();
+    });
+}
+
+#[test]
+fn the_machine_is_checked() {
+    as_user(|| {
+        let site = bare_site(1 << 20);
+        let facts = site.workshop.check().unwrap();
+        assert_eq!(facts.bwrap, Path::new("/usr/bin/bwrap"));
+        assert_eq!(facts.stacking, Stacking::ByHelper);
+        let missing = HelperSettings { bwrap: "/nonexistent/bwrap".into(), stacking: None, slots: 1 };
+        let state = tempfile::tempdir().unwrap();
+        let settings = WorkshopSettings { input_cache_bytes: 0 };
+        let workshop = Workshop::open(state.path(), Arc::new(Helper::fork(missing).unwrap()), &settings).unwrap();
+        let error = workshop.check().unwrap_err();
+        assert!(
+            matches!(error, SandboxError::BwrapMissing { .. }) && error.to_string().contains("`bubblewrap`"),
+            "{error}"
+        );
+    });
+}
