@@ -1,1 +1,71 @@
-fn main() {}
+//! A builder: compiles for others, in a sandbox.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use farcc::daemon::builder::{self, Setup};
+use farcc::daemon::pulse::Pulse;
+use farcc::daemon::start::{self, Arguments, Failure};
+use farcc::engine::config::HostPort;
+use farcc::model::exit;
+use farcc::os::bus::{self, BuilderObject, Bus, LogControl, commands};
+use farcc::os::config::{self, Sources};
+use farcc::os::net::Identity;
+use farcc::os::process::privileges;
+use farcc::os::sandbox::{Helper, HelperSettings, Workshop, WorkshopSettings};
+use farcc::os::systemd::{activation, journal};
+use farcc::os::toolchain::ToolchainStore;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+fn main() -> ExitCode {
+    start::main("farcc-builderd", run)
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let loaded = config::load_builder(&Sources::here(arguments.config)).map_err(Failure::with(exit::CONFIGURATION))?;
+    let config = loaded.config;
+    let listeners = activation::tcp_listeners(&config.bind_address).map_err(Failure::with(exit::LISTEN))?;
+    let port = start::port_of(&listeners, config.bind_address.port);
+    privileges::leave_root(&config.user).map_err(Failure::with(exit::ROOT))?;
+    // The helper keeps what mounting needs; this half gives it up before it hears from anybody.
+    let bwrap = config.bwrap_path.clone().unwrap_or_else(|| "/usr/bin/bwrap".into());
+    let helper = Helper::fork(HelperSettings { bwrap, stacking: None, slots: config.slots as usize })
+        .map_err(Failure::with(exit::SANDBOX))?;
+    privileges::drop_all().and_then(|()| privileges::seal()).map_err(Failure::with(exit::ROOT))?;
+    let log = journal::start("farcc-builderd", config.log).map_err(Failure::with(exit::INTERNAL))?;
+    start::log_warnings(&loaded.warnings);
+    let identity = Identity::load_or_create(&config.state_dir).map_err(Failure::with(exit::DIRECTORY))?;
+    let settings = WorkshopSettings { input_cache_bytes: config.input_cache_bytes };
+    let workshop = Workshop::open(&config.build_dir, Arc::new(helper), &settings);
+    let workshop = workshop.map_err(Failure::with(exit::DIRECTORY))?;
+    let facts = workshop.check().map_err(Failure::with(exit::SANDBOX))?;
+    tracing::debug!(?facts, "sandbox works");
+    let toolchains = ToolchainStore::open(&config.cache_dir.join("toolchains"), config.toolchain_cache_bytes)
+        .map_err(Failure::with(exit::DIRECTORY))?;
+    start::block_on(async move {
+        let (snapshot, watched) = watch::channel(Default::default());
+        let (order, orders) = commands();
+        let object = BuilderObject::new(watched.clone(), order);
+        let serving = tokio::spawn(bus::serve(Bus::System, bus::BUILDER, object, LogControl::new(log), watched));
+        let setup = Setup {
+            listeners: start::listening(listeners, TcpListener::from_std)?,
+            identity,
+            name: config.name,
+            slots: config.slots,
+            addresses: vec![
+                config.public_addr.map_or_else(|| format!(":{port}"), |address: HostPort| address.to_string()),
+            ],
+            architecture: start::architecture(),
+            scheduler: config.scheduler.into(),
+            workshop: Arc::new(workshop),
+            toolchains: Arc::new(toolchains),
+            snapshot,
+            orders,
+            pulse: Pulse::from_environment(),
+        };
+        let outcome = builder::run(setup, start::shutdown()?).await.map_err(Failure::with(exit::INTERNAL));
+        serving.abort();
+        outcome
+    })
+}

@@ -1,1 +1,62 @@
-fn main() {}
+//! The client daemon of one user: decides where wrappers' units are compiled, and sends those that are not compiled here.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use farcc::daemon::client::{self, Setup};
+use farcc::daemon::link::Uplink;
+use farcc::daemon::pulse::Pulse;
+use farcc::daemon::start::{self, Arguments, Failure};
+use farcc::model::exit;
+use farcc::model::id::Instance;
+use farcc::model::limits::CLIENT_IDLE_MAX;
+use farcc::os::bus::{self, Bus, ClientObject, LogControl};
+use farcc::os::config::{self, Sources};
+use farcc::os::net::Identity;
+use farcc::os::process::privileges;
+use farcc::os::systemd::{activation, journal};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+fn main() -> ExitCode {
+    start::main("farcc-clientd", run)
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let loaded = config::load_client(&Sources::here(arguments.config)).map_err(Failure::with(exit::CONFIGURATION))?;
+    let config = loaded.config;
+    let listeners = activation::unix_listeners(&socket_path()).map_err(Failure::with(exit::LISTEN))?;
+    privileges::drop_all().map_err(Failure::with(exit::ROOT))?;
+    let log = journal::start("farcc-clientd", config.log).map_err(Failure::with(exit::INTERNAL))?;
+    start::log_warnings(&loaded.warnings);
+    start::block_on(async move {
+        let (snapshot, watched) = watch::channel(Default::default());
+        let object = ClientObject::new(watched.clone());
+        let serving = tokio::spawn(bus::serve(Bus::Session, bus::CLIENT, object, LogControl::new(log), watched));
+        let setup = Setup {
+            listeners: start::listening(listeners, UnixListener::from_std)?,
+            // Nobody remembers a client: a new daemon is a new one.
+            identity: Identity::ephemeral().map_err(Failure::with(exit::INTERNAL))?,
+            instance: Instance(u64::from_ne_bytes(farcc::os::random::bytes())),
+            name: config.name,
+            architecture: start::architecture(),
+            scheduler: config.scheduler.map(Uplink::from),
+            local_slots: config.local_slots,
+            processors: start::processors(),
+            idle_exit: Some(CLIENT_IDLE_MAX),
+            snapshot,
+            pulse: Pulse::from_environment(),
+        };
+        let outcome = client::run(setup, start::shutdown()?).await.map_err(Failure::with(exit::INTERNAL));
+        serving.abort();
+        outcome
+    })
+}
+
+/// Where wrappers look, for a daemon that nobody hands a socket.
+fn socket_path() -> PathBuf {
+    let named = std::env::var_os("FARCC_SOCKET").map(PathBuf::from);
+    let runtime =
+        std::env::var_os("XDG_RUNTIME_DIR").map(|directory| PathBuf::from(directory).join("farcc/client.sock"));
+    named.or(runtime).unwrap_or_else(|| "/run/farcc/client.sock".into())
+}

@@ -1,1 +1,50 @@
-fn main() {}
+//! The scheduler: grants leases on builders' slots.
+
+use std::process::ExitCode;
+
+use farcc::daemon::pulse::Pulse;
+use farcc::daemon::scheduler::{self, Setup};
+use farcc::daemon::start::{self, Arguments, Failure};
+use farcc::model::exit;
+use farcc::model::id::Instance;
+use farcc::os::bus::{self, Bus, LogControl, SchedulerObject};
+use farcc::os::config::{self, Sources};
+use farcc::os::net::Identity;
+use farcc::os::process::privileges;
+use farcc::os::systemd::{activation, journal};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+fn main() -> ExitCode {
+    start::main("farcc-schedulerd", run)
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let loaded =
+        config::load_scheduler(&Sources::here(arguments.config)).map_err(Failure::with(exit::CONFIGURATION))?;
+    let config = loaded.config;
+    let listeners = activation::tcp_listeners(&config.public_addr).map_err(Failure::with(exit::LISTEN))?;
+    privileges::leave_root(&config.user).map_err(Failure::with(exit::ROOT))?;
+    privileges::drop_all().and_then(|()| privileges::seal()).map_err(Failure::with(exit::ROOT))?;
+    let log = journal::start("farcc-schedulerd", config.log).map_err(Failure::with(exit::INTERNAL))?;
+    start::log_warnings(&loaded.warnings);
+    let identity = Identity::load_or_create(&config.state_dir).map_err(Failure::with(exit::DIRECTORY))?;
+    let tokens = config::scheduler_tokens(&config).map_err(Failure::with(exit::CONFIGURATION))?;
+    start::block_on(async move {
+        let (snapshot, watched) = watch::channel(Default::default());
+        let object = SchedulerObject::new(watched.clone());
+        let serving = tokio::spawn(bus::serve(Bus::System, bus::SCHEDULER, object, LogControl::new(log), watched));
+        let setup = Setup {
+            listeners: start::listening(listeners, TcpListener::from_std)?,
+            identity,
+            client_secret: tokens.client.expose().to_owned(),
+            builder_secret: tokens.builder.expose().to_owned(),
+            instance: Instance(u64::from_ne_bytes(farcc::os::random::bytes())),
+            snapshot,
+            pulse: Pulse::from_environment(),
+        };
+        let outcome = scheduler::run(setup, start::shutdown()?).await.map_err(Failure::with(exit::INTERNAL));
+        serving.abort();
+        outcome
+    })
+}

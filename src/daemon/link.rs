@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::engine::config::{Secret, Upstream};
 use crate::engine::wire::farm::{Greeting, Hello, Refusal, Role, Welcome};
 use crate::engine::wire::handshake::{self, OURS, Prover};
 use crate::model::digest::Digest;
@@ -37,15 +38,27 @@ pub enum DialError {
     Silent,
 }
 
+/// Where a scheduler is and what it must be shown.
+#[derive(Clone, Debug)]
+pub struct Uplink {
+    /// `host:port`.
+    pub address: String,
+    /// The scheduler's certificate, where an invitation named it.
+    pub fingerprint: Option<Digest>,
+    pub secret: Secret,
+}
+
+impl From<Upstream> for Uplink {
+    fn from(upstream: Upstream) -> Self {
+        Self { address: upstream.address.to_string(), fingerprint: upstream.fingerprint, secret: upstream.token }
+    }
+}
+
 /// Who dials, and what it knows.
 #[derive(Debug)]
 pub struct Dialler<'a> {
-    /// `host:port`.
-    pub address: &'a str,
+    pub uplink: &'a Uplink,
     pub identity: &'a Identity,
-    /// The scheduler's certificate, where an invitation named it.
-    pub fingerprint: Option<Digest>,
-    pub secret: &'a str,
     /// Host name, for people.
     pub name: &'a str,
 }
@@ -65,7 +78,8 @@ impl Dialler<'_> {
     /// # Errors
     /// Why there is no link; nothing was believed that came from an unproven peer.
     pub async fn dial(&self, role: Role) -> Result<Link, DialError> {
-        let connection = net::connect(&[self.address.to_owned()], self.identity, self.fingerprint).await?;
+        let connection =
+            net::connect(std::slice::from_ref(&self.uplink.address), self.identity, self.uplink.fingerprint).await?;
         timeout(HANDSHAKE_MAX, self.greet(connection, role)).await.unwrap_or(Err(DialError::Silent))
     }
 
@@ -74,7 +88,7 @@ impl Dialler<'_> {
             Role::Client => (Prover::Client, Prover::SchedulerToClient),
             Role::Builder(_) => (Prover::Builder, Prover::SchedulerToBuilder),
         };
-        let proof = handshake::proof(self.secret, ours, &connection.exporter);
+        let proof = handshake::proof(self.uplink.secret.expose(), ours, &connection.exporter);
         let (mut writer, body) = net::body_channel();
         writer.send(&Hello { version: OURS, name: self.name.to_owned(), proof, role }).await?;
         let response = connection.post(LINK_PATH, body).await?;
@@ -84,7 +98,7 @@ impl Dialler<'_> {
             Greeting::Welcome(welcome) => welcome,
         };
         handshake::agree(OURS, welcome.version)?;
-        if !handshake::proof(self.secret, theirs, &connection.exporter).verifies(&welcome.proof) {
+        if !handshake::proof(self.uplink.secret.expose(), theirs, &connection.exporter).verifies(&welcome.proof) {
             return Err(DialError::Unproven);
         }
         reader.trust();

@@ -1,6 +1,6 @@
 //! The only place that reads a clock.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::job::FileTime;
 use crate::model::moment::Moment;

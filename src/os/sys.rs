@@ -217,7 +217,6 @@ pub fn tie_to_parent(command: &mut Command) -> &mut Command {
     }
 }
 
-
 pub mod wrapper {
     //! Signals as they were given and are passed on, the compiler as a child, and the start of a detached daemon.
 

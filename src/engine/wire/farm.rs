@@ -289,6 +289,8 @@ pub enum JobFault {
     Resources,
     /// Neither an exit status nor a signal came back.
     NoEnding,
+    /// The job makes no sense: a manifest that cannot be laid out, a program that is not there.
+    Job,
 }
 
 /// Announces one blob; frames of raw bytes follow until `wire_bytes` are complete.

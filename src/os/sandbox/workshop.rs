@@ -189,6 +189,11 @@ impl Workshop {
         Ok(Ran { compilation, directory })
     }
 
+    /// Bytes of the inputs that are kept.
+    pub fn input_bytes(&self) -> u64 {
+        self.inputs.bytes()
+    }
+
     pub(crate) fn helper(&self) -> &Helper {
         &self.helper
     }

@@ -1,0 +1,242 @@
+//! The loop: admissions, ends of jobs, the scheduler's clock.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::claims::Claims;
+use super::scheduler;
+use super::session::Counter;
+use crate::daemon::link::Uplink;
+use crate::daemon::pulse::Pulse;
+use crate::engine::builder::{Admission, Builder, JobEnd, Settings};
+use crate::engine::wire::farm::{Lease, Refusal};
+use crate::model::digest::Digest;
+use crate::model::id::{BuilderId, ClientId, JobId, LeaseId};
+use crate::model::moment::Moment;
+use crate::os::bus::{BuilderSnapshot, BusCommand};
+use crate::os::clock::Clock;
+use crate::os::net::{self, Identity};
+use crate::os::sandbox::Workshop;
+use crate::os::systemd::messages;
+use crate::os::toolchain::ToolchainStore;
+
+/// All that a builder is made of; the same from systemd, a terminal or a test.
+#[derive(Debug)]
+pub struct Setup {
+    pub listeners: Vec<TcpListener>,
+    pub identity: Identity,
+    pub name: String,
+    pub slots: u32,
+    /// What clients are told to connect to, `host:port`; `:port` stands for the address that the scheduler sees.
+    pub addresses: Vec<String>,
+    pub architecture: String,
+    pub scheduler: Uplink,
+    pub workshop: Arc<Workshop>,
+    pub toolchains: Arc<ToolchainStore>,
+    /// For the bus.
+    pub snapshot: watch::Sender<BuilderSnapshot>,
+    /// From the bus.
+    pub orders: mpsc::Receiver<BusCommand>,
+    pub pulse: Pulse,
+}
+
+/// What the link reports with each heartbeat.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Report {
+    pub(super) finished: u64,
+    pub(super) failed: u64,
+    pub(super) draining: bool,
+    pub(super) outstanding: Vec<LeaseId>,
+}
+
+/// What jobs and links tell the loop.
+pub(super) enum Event {
+    /// Is this lease good here? Asked before anything large is read.
+    Check {
+        client: ClientId,
+        lease: Lease,
+        reply: oneshot::Sender<Result<(), (Refusal, String)>>,
+    },
+    Admit {
+        client: ClientId,
+        lease: Lease,
+        job: JobId,
+        reply: oneshot::Sender<Admission>,
+    },
+    Ended {
+        job: JobId,
+        how: JobEnd,
+    },
+    Welcomed {
+        lease_key: Digest,
+        scheduler: Moment,
+        epoch: u64,
+    },
+    Clock {
+        scheduler: Moment,
+        epoch: u64,
+    },
+    Connection(String),
+}
+
+/// Events that may wait for the loop.
+const INBOX: usize = 4096;
+/// Status and watchdog are served this often at least.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs until `shutdown` is ready.
+///
+/// # Errors
+/// Where TLS cannot be set up.
+pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result<(), rustls::Error> {
+    let (inbox, mut events) = mpsc::channel(INBOX);
+    let identity = Arc::new(setup.identity);
+    let id = BuilderId(identity.fingerprint());
+    let counter = Arc::new(Counter {
+        inbox: inbox.clone(),
+        workshop: setup.workshop.clone(),
+        toolchains: setup.toolchains.clone(),
+        claims: Claims::default(),
+        name: setup.name.clone(),
+    });
+    let name = setup.name.clone();
+    let mut tasks = JoinSet::new();
+    for listener in setup.listeners {
+        let (counter, identity) = (counter.clone(), identity.clone());
+        tasks.spawn(async move { net::serve(listener, &identity, counter).await });
+    }
+    let offer = scheduler::Offer {
+        name: setup.name,
+        slots: setup.slots,
+        addresses: setup.addresses,
+        architecture: setup.architecture,
+    };
+    let (report, reported) = watch::channel(Report::default());
+    let uplink = setup.scheduler.clone();
+    tasks.spawn(async move {
+        scheduler::keep_linked(uplink, offer, identity, reported, inbox).await;
+        Ok(())
+    });
+    let mut driver = Driver {
+        clock: Clock::new(),
+        engine: Builder::new(Settings { slots: setup.slots }, id),
+        report,
+        connection: "connecting".to_owned(),
+    };
+    let mut tick = tokio::time::interval(TICK);
+    tokio::pin!(shutdown);
+    loop {
+        driver.publish();
+        tokio::select! {
+            Some(event) = events.recv() => driver.handle(event),
+            Some(order) = setup.orders.recv() => driver.obey(order),
+            _ = tick.tick() => {
+                let snapshot = driver.snapshot(&name, &setup.scheduler.address, &setup.workshop, &setup.toolchains);
+                setup.pulse.beat(driver.clock.now(), true, &describe(&snapshot));
+                setup.snapshot.send_replace(snapshot);
+            }
+            Some(ended) = tasks.join_next() => {
+                if let Ok(Err(error)) = ended {
+                    return Err(error);
+                }
+            }
+            () = &mut shutdown => {
+                setup.pulse.stopping();
+                return Ok(());
+            }
+        }
+    }
+}
+
+struct Driver {
+    clock: Clock,
+    engine: Builder,
+    report: watch::Sender<Report>,
+    connection: String,
+}
+
+impl Driver {
+    fn handle(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Check { client, lease, reply } => drop(reply.send(self.engine.check(now, client, &lease))),
+            Event::Admit { client, lease, job, reply } => {
+                let admission = self.engine.admit(now, client, &lease, job);
+                // The client went away while it waited: nobody will report the end of this job.
+                if reply.send(admission).is_err() {
+                    self.engine.ended(job, JobEnd::NothingRan);
+                }
+            }
+            Event::Ended { job, how } => self.engine.ended(job, how),
+            Event::Welcomed { lease_key, scheduler, epoch } => self.engine.welcomed(now, lease_key, scheduler, epoch),
+            Event::Clock { scheduler, epoch } => self.engine.clock(now, scheduler, epoch),
+            Event::Connection(text) => self.connection = text,
+        }
+    }
+
+    fn obey(&mut self, order: BusCommand) {
+        let drain = order == BusCommand::Drain;
+        if drain != self.engine.is_draining() {
+            if drain {
+                tracing::info!(message_id = messages::DRAINING, "takes no new jobs");
+            } else {
+                tracing::info!(message_id = messages::RESUMED, "takes jobs again");
+            }
+        }
+        self.engine.drain(drain);
+    }
+
+    fn publish(&mut self) {
+        let counts = self.engine.snapshot();
+        let report = Report {
+            finished: counts.finished,
+            failed: counts.failed,
+            draining: counts.draining,
+            outstanding: self.engine.outstanding(),
+        };
+        self.report.send_if_modified(|known| {
+            let changed = *known != report;
+            *known = report;
+            changed
+        });
+    }
+
+    fn snapshot(
+        &self,
+        name: &str,
+        scheduler: &str,
+        workshop: &Workshop,
+        toolchains: &ToolchainStore,
+    ) -> BuilderSnapshot {
+        let counts = self.engine.snapshot();
+        let held = toolchains.list();
+        BuilderSnapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: name.to_owned(),
+            state: if counts.draining { "draining" } else { "ready" }.to_owned(),
+            draining: counts.draining,
+            scheduler: scheduler.to_owned(),
+            connection: self.connection.clone(),
+            slots_total: counts.slots,
+            slots_used: counts.running,
+            jobs_completed: counts.finished,
+            jobs_failed: counts.failed,
+            toolchains: held.iter().map(|toolchain| toolchain.id.to_string()).collect(),
+            toolchain_cache_bytes: held.iter().map(|toolchain| toolchain.bytes).sum(),
+            input_cache_bytes: workshop.input_bytes(),
+        }
+    }
+}
+
+/// One line for `systemctl status`.
+fn describe(snapshot: &BuilderSnapshot) -> String {
+    format!(
+        "{} of {} slots busy, {} jobs done, scheduler {}: {}",
+        snapshot.slots_used, snapshot.slots_total, snapshot.jobs_completed, snapshot.scheduler, snapshot.connection
+    )
+}

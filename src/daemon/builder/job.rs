@@ -1,0 +1,256 @@
+//! One job from its opening frame to the last byte of its outputs.
+//!
+//! Runs inside the request's future: where the client resets the stream or is lost, that future is dropped, and with it the
+//! job's guard, which kills what runs and frees the slot.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::spawn_blocking;
+
+use super::driver::Event;
+use super::session::{Counter, Turned, reply};
+use crate::engine::builder::{Admission, JobEnd};
+use crate::engine::wire::farm::{BlobStart, Encoding, JobFault, JobReply, JobRequest, Refusal};
+use crate::model::id::{ClientId, JobId};
+use crate::model::job::{JobSpec, Manifest, Node};
+use crate::model::limits::{INPUT_BYTES_MAX, INPUTS_BYTES_MAX, MANIFEST_ENTRIES_MAX};
+use crate::os::net::{Body, FrameReader, FrameWriter, Peer, body_channel};
+use crate::os::sandbox::{Cancel, Ran, RunFault, Workshop};
+use crate::os::systemd::messages;
+
+/// Blobs that arrived and wait to be written; small ones are written many at a time.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Results up to this size are answered in one piece, without a task of their own.
+const OUTPUT_CHUNK_BYTES: usize = 1 << 20;
+
+/// Holds a job's slot; its end is reported exactly once, however the request ends.
+struct Guard {
+    counter: Arc<tokio::sync::mpsc::Sender<Event>>,
+    job: JobId,
+    how: JobEnd,
+    cancel: Cancel,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        let (inbox, ended) = (self.counter.clone(), Event::Ended { job: self.job, how: self.how });
+        // The queue has room but for moments; a task waits for those.
+        if let Err(tokio::sync::mpsc::error::TrySendError::Full(ended)) = inbox.try_send(ended) {
+            tokio::spawn(async move { drop(inbox.send(ended).await) });
+        }
+    }
+}
+
+impl Counter {
+    pub(super) async fn job(&self, peer: &Peer, mut reader: FrameReader) -> Result<Body, Turned> {
+        let opening = self.open(peer, &mut reader).await?;
+        let job = opening.job.ok_or_else(|| Turned::new(Refusal::Request, "no job named"))?;
+        let (client, lease) = (ClientId(peer.fingerprint), opening.lease);
+        let lease_id = lease.id;
+        match self.ask(|reply| Event::Admit { client, lease, job, reply }).await? {
+            Admission::Admitted => {}
+            Admission::Refused { why, message } => return Err(Turned { why, message }),
+        }
+        let cancel = Cancel::new().map_err(|error| Turned::new(Refusal::Full, error.to_string()))?;
+        let mut guard =
+            Guard { counter: Arc::new(self.inbox.clone()), job, how: JobEnd::NothingRan, cancel: cancel.clone() };
+        let request: JobRequest = reader.next().await.map_err(Turned::broken)?;
+        check_manifest(&request.spec.manifest)?;
+        let start = Instant::now();
+        tracing::debug!(farcc_job = %job, farcc_lease = %lease_id, farcc_toolchain = %request.spec.toolchain, "job taken");
+        if let Err(fault) = self.receive_blobs(&mut reader, request.blobs).await? {
+            return reply(&fault);
+        }
+        let outcome = self.run(request.spec, cancel).await?;
+        let body = match outcome {
+            Outcome::Reply(answer) => reply(&answer),
+            Outcome::Ran(ran) => {
+                guard.how = JobEnd::Finished;
+                tracing::debug!(
+                    farcc_job = %job,
+                    farcc_lease = %lease_id,
+                    ending = ?ran.compilation.ending,
+                    farcc_duration_usec = start.elapsed().as_micros() as u64,
+                    "job done"
+                );
+                Ok(results(ran))
+            }
+            Outcome::Fault(fault, message) => {
+                guard.how = JobEnd::Failed;
+                tracing::warn!(
+                    message_id = messages::JOB_FAILED,
+                    farcc_job = %job,
+                    farcc_lease = %lease_id,
+                    farcc_builder = self.name,
+                    farcc_reason = ?fault,
+                    cause = message,
+                    "a job could not be run"
+                );
+                reply(&JobReply::Fault { fault, message })
+            }
+        };
+        drop(guard);
+        body
+    }
+
+    /// Takes in the blobs that come with a job.
+    async fn receive_blobs(&self, reader: &mut FrameReader, n_blobs: u32) -> Result<Result<(), JobReply>, Turned> {
+        let mut batch = Vec::new();
+        let mut batch_bytes = 0;
+        let mut total_bytes: u64 = 0;
+        for _ in 0..n_blobs {
+            let start: BlobStart = reader.next().await.map_err(Turned::broken)?;
+            total_bytes = total_bytes.saturating_add(start.size);
+            if start.size > INPUT_BYTES_MAX || start.wire_bytes > INPUT_BYTES_MAX || total_bytes > INPUTS_BYTES_MAX {
+                return Err(Turned::new(
+                    Refusal::Request,
+                    format!("inputs above the limit of {INPUTS_BYTES_MAX} bytes"),
+                ));
+            }
+            let bytes = receive_bytes(reader, start.wire_bytes).await?;
+            batch_bytes += start.wire_bytes;
+            batch.push((start, bytes));
+            if batch_bytes >= BATCH_BYTES {
+                if let Err(fault) = self.store(std::mem::take(&mut batch)).await? {
+                    return Ok(Err(fault));
+                }
+                batch_bytes = 0;
+            }
+        }
+        self.store(batch).await
+    }
+
+    async fn store(&self, batch: Vec<(BlobStart, Vec<u8>)>) -> Result<Result<(), JobReply>, Turned> {
+        if batch.is_empty() {
+            return Ok(Ok(()));
+        }
+        let workshop = self.workshop.clone();
+        let stored =
+            spawn_blocking(move || batch.iter().try_for_each(|(start, bytes)| store_blob(&workshop, start, bytes)));
+        let stored = stored.await.map_err(|_| Turned::stopping())?;
+        Ok(stored.map_err(|message| {
+            tracing::warn!(cause = message, "an input did not arrive as announced; it was dropped");
+            JobReply::Fault { fault: JobFault::Corrupt, message }
+        }))
+    }
+
+    /// Runs the job where everything is at hand, else says what is missing.
+    async fn run(&self, spec: JobSpec, cancel: Cancel) -> Result<Outcome, Turned> {
+        let (workshop, toolchains) = (self.workshop.clone(), self.toolchains.clone());
+        spawn_blocking(move || {
+            let Some(toolchain) = toolchains.get(&spec.toolchain) else {
+                return Outcome::Reply(JobReply::NeedToolchain);
+            };
+            let reservation = match workshop.reserve(&spec.manifest) {
+                Ok(reservation) => reservation,
+                Err(error) => return Outcome::Fault(JobFault::Job, error.to_string()),
+            };
+            let missing = reservation.missing();
+            if !missing.is_empty() {
+                return Outcome::Reply(JobReply::NeedBlobs { digests: missing });
+            }
+            match workshop.run(reservation, &spec, toolchain.path(), &cancel) {
+                Ok(ran) => Outcome::Ran(ran),
+                Err(fault) => Outcome::Fault(kind_of(&fault), fault.to_string()),
+            }
+        })
+        .await
+        .map_err(|_| Turned::stopping())
+    }
+}
+
+enum Outcome {
+    Ran(Ran),
+    Reply(JobReply),
+    Fault(JobFault, String),
+}
+
+fn kind_of(fault: &RunFault) -> JobFault {
+    match fault {
+        RunFault::Missing(_) | RunFault::Stage(_) | RunFault::Command(_) | RunFault::ProgramMissing(_) => JobFault::Job,
+        RunFault::Collect(_) => JobFault::Job,
+        RunFault::Wall(_) => JobFault::Timeout,
+        RunFault::TooMuchOutput(_) => JobFault::Output,
+        RunFault::NoEnding | RunFault::Cancelled => JobFault::NoEnding,
+        RunFault::Sandbox(_) | RunFault::Bwrap(_) | RunFault::Helper(_) => JobFault::Sandbox,
+        RunFault::Io(_) => JobFault::Resources,
+    }
+}
+
+/// Bounds that the types do not hold by themselves.
+fn check_manifest(manifest: &Manifest) -> Result<(), Turned> {
+    let invalid = |message: String| Turned::new(Refusal::Request, message);
+    if manifest.entries.len() > MANIFEST_ENTRIES_MAX {
+        return Err(invalid(format!("more than {MANIFEST_ENTRIES_MAX} entries in a manifest")));
+    }
+    if !manifest.entries.is_sorted_by(|a, b| a.path < b.path) {
+        return Err(invalid("a manifest that is not sorted".to_owned()));
+    }
+    let bytes = manifest.entries.iter().fold(0u64, |sum, entry| match entry.node {
+        Node::File { size, .. } => sum.saturating_add(size),
+        _ => sum,
+    });
+    if bytes > INPUTS_BYTES_MAX {
+        return Err(invalid(format!("inputs above the limit of {INPUTS_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+async fn receive_bytes(reader: &mut FrameReader, n_bytes: u64) -> Result<Vec<u8>, Turned> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < n_bytes {
+        let chunk = reader.next_bytes().await.map_err(Turned::broken)?;
+        match chunk {
+            Some(chunk) if !chunk.is_empty() => bytes.extend_from_slice(&chunk),
+            _ => return Err(Turned::new(Refusal::Request, "a blob breaks off")),
+        }
+    }
+    if bytes.len() as u64 > n_bytes {
+        return Err(Turned::new(Refusal::Request, "a blob is longer than announced"));
+    }
+    Ok(bytes)
+}
+
+fn store_blob(workshop: &Workshop, start: &BlobStart, bytes: &[u8]) -> Result<(), String> {
+    let mut writer = workshop.receive(start.digest, start.size).map_err(|error| error.to_string())?;
+    match start.encoding {
+        Encoding::Plain => writer.write_all(bytes),
+        // Bounded by the announced size: one byte more is enough to notice a bomb.
+        Encoding::Zstd => zstd::stream::read::Decoder::new(bytes)
+            .and_then(|decoder| std::io::copy(&mut decoder.take(start.size + 1), &mut writer).map(drop)),
+    }
+    .map_err(|error| error.to_string())?;
+    writer.finish().map_err(|error| error.to_string())
+}
+
+/// The answer of a finished job: its status, then its outputs. What the job left on disk goes when the last byte is out.
+fn results(ran: Ran) -> Body {
+    let (writer, body) = body_channel();
+    // Ends with the body: a client that goes away drops the other end.
+    tokio::spawn(async move {
+        if let Err(error) = send_results(ran, writer).await {
+            tracing::debug!(%error, "a client did not take its results");
+        }
+    });
+    body
+}
+
+async fn send_results(ran: Ran, mut writer: FrameWriter) -> anyhow::Result<()> {
+    let ran = Arc::new(ran);
+    writer.send(&JobReply::Finished { compilation: ran.compilation.clone() }).await?;
+    for (index, output) in ran.compilation.outputs.iter().enumerate() {
+        let source = ran.clone();
+        let bytes = spawn_blocking(move || {
+            let mut bytes = Vec::with_capacity(OUTPUT_CHUNK_BYTES);
+            let mut file = source.open_output(index)?.ok_or(std::io::ErrorKind::NotFound)?;
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        writer.send_blob(output.digest, &bytes.await??).await?;
+    }
+    drop(writer);
+    spawn_blocking(move || drop(ran)).await?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The builder's link to its scheduler: registers, reports, and does so again after every break.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{interval, sleep};
+
+use super::driver::{Event, Report};
+use crate::daemon::link::{Backoff, DialError, Dialler, Link, Uplink, next_message};
+use crate::engine::wire::farm::{BuilderOffer, BuilderToScheduler, Role, SchedulerToBuilder};
+use crate::model::limits::HEARTBEAT_EVERY;
+use crate::os::net::Identity;
+use crate::os::systemd::messages;
+
+pub(super) struct Offer {
+    pub(super) name: String,
+    pub(super) slots: u32,
+    pub(super) addresses: Vec<String>,
+    pub(super) architecture: String,
+}
+
+/// Never returns by itself.
+pub(super) async fn keep_linked(
+    uplink: Uplink,
+    offer: Offer,
+    identity: Arc<Identity>,
+    mut state: watch::Receiver<Report>,
+    inbox: mpsc::Sender<Event>,
+) {
+    let mut backoff = Backoff::default();
+    let mut reported = String::new();
+    loop {
+        let outcome = linked(&uplink, &offer, &identity, &mut state, &inbox, &mut backoff).await;
+        let text = match outcome {
+            Ok(()) => "lost; connecting again".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        // Once for each new cause, not once for each attempt.
+        if text != reported {
+            tracing::warn!(
+                message_id = messages::SCHEDULER_LOST,
+                scheduler = uplink.address,
+                cause = text,
+                "not registered with the scheduler"
+            );
+            reported.clone_from(&text);
+        }
+        if inbox.send(Event::Connection(text)).await.is_err() {
+            return;
+        }
+        sleep(backoff.pause()).await;
+    }
+}
+
+/// One link from its greeting to its end.
+async fn linked(
+    uplink: &Uplink,
+    offer: &Offer,
+    identity: &Identity,
+    state: &mut watch::Receiver<Report>,
+    inbox: &mpsc::Sender<Event>,
+    backoff: &mut Backoff,
+) -> Result<(), DialError> {
+    let role = Role::Builder(BuilderOffer {
+        slots: offer.slots,
+        addresses: offer.addresses.clone(),
+        architecture: offer.architecture.clone(),
+        outstanding: state.borrow().outstanding.clone(),
+    });
+    let dialler = Dialler { uplink, identity, name: &offer.name };
+    let Link { welcome, mut reader, mut writer, connection: _alive } = dialler.dial(role).await?;
+    backoff.reset();
+    let lease_key = welcome.lease_key.ok_or(DialError::Unproven)?;
+    let welcomed = Event::Welcomed { lease_key, scheduler: welcome.now, epoch: welcome.epoch };
+    drop(inbox.send(welcomed).await);
+    drop(inbox.send(Event::Connection("connected".to_owned())).await);
+    tracing::info!(
+        message_id = messages::SCHEDULER_JOINED,
+        scheduler = uplink.address,
+        "registered with the scheduler"
+    );
+    let reading = async {
+        while let Some(SchedulerToBuilder::Clock { now, epoch }) = next_message(&mut reader).await {
+            if inbox.send(Event::Clock { scheduler: now, epoch }).await.is_err() {
+                return;
+            }
+        }
+    };
+    let reporting = async {
+        let mut beat = interval(HEARTBEAT_EVERY);
+        let mut draining = false;
+        loop {
+            // A drain does not wait for the next beat: no lease should be granted meanwhile.
+            tokio::select! { _ = beat.tick() => {} Ok(_) = state.wait_for(|now| now.draining != draining) => {} }
+            let now = state.borrow_and_update().clone();
+            if now.draining != draining {
+                draining = now.draining;
+                writer.send(&BuilderToScheduler::Draining { draining }).await?;
+            }
+            let Report { outstanding, finished, failed, .. } = now;
+            writer.send(&BuilderToScheduler::Heartbeat { outstanding, finished, failed }).await?;
+        }
+    };
+    tokio::select! {
+        () = reading => Ok(()),
+        ended = reporting => { let ended: Result<(), DialError> = ended; ended }
+    }
+}

@@ -1,0 +1,12 @@
+//! The client daemon's shell: wrappers on one side, scheduler and builders on the other, one
+//! [`Client`](crate::engine::client::Client) between.
+
+mod driver;
+mod pool;
+mod prepare;
+mod remote;
+mod scheduler;
+mod session;
+mod toolchains;
+
+pub use driver::{Setup, run};

@@ -1,0 +1,277 @@
+//! From a wrapper's request to a unit that can be sent, or to the reason why it cannot.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::pool::Pool;
+use super::remote::Proofs;
+use super::toolchains::Toolchains;
+use crate::engine::compiler::{
+    Classification, CompileCommand, Expansion, Files, Terminal, classify, expand, remote_environment,
+};
+use crate::engine::wire::farm::Class;
+use crate::engine::wire::local::CompileRequest;
+use crate::model::job::Bytes;
+use crate::model::path::SandboxPath;
+use crate::model::reason::{Reason, Why};
+use crate::os::inputs::{Inputs, ScanCache, Unit as Wanted};
+use crate::os::toolchain::{Package, Subject, Variables};
+
+/// What all units of a daemon share.
+#[derive(Debug)]
+pub(super) struct Workbench {
+    pub(super) pool: Pool,
+    pub(super) toolchains: Toolchains,
+    pub(super) scans: Arc<ScanCache>,
+    pub(super) proofs: Proofs,
+    /// Dependency runs at a time: more than there are processors would only slow each other down.
+    pub(super) runs: Semaphore,
+    pub(super) architecture: String,
+    pub(super) view: View,
+}
+
+/// A unit that can be sent.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) compiler: PathBuf,
+    pub(super) program: SandboxPath,
+    pub(super) command: CompileCommand,
+    /// As the build wrote it, response files included.
+    pub(super) argv: Vec<Bytes>,
+    pub(super) cwd: PathBuf,
+    pub(super) sandbox_cwd: SandboxPath,
+    /// The allow-list's part of the caller's environment.
+    pub(super) env: Vec<(Bytes, Bytes)>,
+    pub(super) inputs: Inputs,
+    pub(super) package: Arc<Package>,
+    pub(super) class: Class,
+    pub(super) terminal: Option<Terminal>,
+    /// By the path that the job will write them at.
+    pub(super) outputs: BTreeMap<SandboxPath, ExpectedOutput>,
+}
+
+/// A file that the command is going to write.
+#[derive(Clone, Debug)]
+pub(super) struct ExpectedOutput {
+    /// Absolute, as the command spells it.
+    pub(super) path: PathBuf,
+    pub(super) role: OutputRole,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OutputRole {
+    /// The object or assembly file: must be there and not empty.
+    Main,
+    Depfile,
+    /// Split debug information: there is none where the source has no code.
+    Side,
+}
+
+/// What becomes of a request before any machine is asked.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    StepAside(Why),
+    Local { why: Why, source: PathBuf, output: PathBuf },
+    Remote(Box<Unit>),
+}
+
+/// What this daemon sees as its file system.
+#[derive(Debug)]
+pub(super) struct View {
+    root: (u64, u64),
+    mount_namespace: u64,
+}
+
+impl View {
+    pub(super) fn ours() -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let root = std::fs::metadata("/")?;
+        let namespace = std::fs::metadata("/proc/self/ns/mnt")?;
+        Ok(Self { root: (root.dev(), root.ino()), mount_namespace: namespace.ino() })
+    }
+
+    /// Whether a wrapper with these directories sees the same files as this daemon.
+    fn is_shared(&self, fds: &[OwnedFd], cwd: &Path, mount_namespace: u64) -> bool {
+        let identity = |fd: &OwnedFd| rustix::fs::fstat(fd.as_fd()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let named = |path: &Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let [root, directory] = fds else { return false };
+        mount_namespace == self.mount_namespace
+            && identity(root) == Some(self.root)
+            && identity(directory).is_some()
+            && identity(directory) == named(cwd)
+    }
+}
+
+impl Workbench {
+    /// Decides by the command alone, then gathers what a builder would need. `farm` tells why nothing could be sent anyway.
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        request: CompileRequest,
+        fds: Vec<OwnedFd>,
+        farm: Option<Why>,
+    ) -> Prepared {
+        let compiler = PathBuf::from(OsStr::from_bytes(&request.compiler));
+        let cwd = PathBuf::from(OsStr::from_bytes(&request.cwd));
+        if compiler.file_name().is_some_and(|name| name.as_bytes().starts_with(b"rustc")) {
+            return Prepared::StepAside(Reason::Rustc.into());
+        }
+        let identity = match self.toolchains.identify(&compiler).await {
+            Ok(identity) => identity,
+            Err(detail) => return Prepared::StepAside(Why::new(Reason::UnknownCompiler, detail)),
+        };
+        let (expanded, response_files) = match expand_response_files(&request.argv, &cwd) {
+            Ok(expanded) => expanded,
+            Err(why) => return Prepared::StepAside(why),
+        };
+        let command = match classify(identity.family, &expanded, &request.env) {
+            Classification::Compile(command) => *command,
+            Classification::StepAside(why) => return Prepared::StepAside(why),
+            Classification::Local(why) => {
+                let (source, output) = guess_names(&expanded, &cwd);
+                return Prepared::Local { why, source, output };
+            }
+        };
+        let (source, output) = names(&command, &cwd);
+        let local = |why| Prepared::Local { why, source: source.clone(), output: output.clone() };
+        if !self.view.is_shared(&fds, &cwd, request.mount_namespace) {
+            return local(Reason::OtherView.into());
+        }
+        if let Some(why) = farm {
+            return local(why);
+        }
+        match self.gather(request, compiler, command, cwd, response_files).await {
+            Ok(unit) => Prepared::Remote(Box::new(unit)),
+            Err(why) => local(why),
+        }
+    }
+
+    async fn gather(
+        self: &Arc<Self>,
+        request: CompileRequest,
+        compiler: PathBuf,
+        command: CompileCommand,
+        cwd: PathBuf,
+        response_files: Vec<Bytes>,
+    ) -> Result<Unit, Why> {
+        let terminal = Terminal::of(&request.env, request.stderr_columns);
+        let env = remote_environment(&request.env, terminal)?;
+        let outputs = expected_outputs(&command, &cwd)?;
+        let variables = request.env.iter().map(|(name, value)| (to_os(name), to_os(value)));
+        let subject = Subject {
+            compiler: compiler.clone(),
+            selectors: selectors(&command, &cwd),
+            variables: Variables::of(variables),
+        };
+        let package =
+            self.toolchains.package(&subject).await.map_err(|detail| Why::new(Reason::ToolchainUnpackable, detail))?;
+        let unusable = |path: &Path| Why::new(Reason::UnusableInput, path.display().to_string());
+        let program = SandboxPath::from_path(&compiler).map_err(|_| unusable(&compiler))?;
+        let sandbox_cwd = SandboxPath::from_path(&cwd).map_err(|_| unusable(&cwd))?;
+        let permit = self.runs.acquire().await.map_err(|_| Why::from(Reason::DependencyRun))?;
+        let scans = self.scans.clone();
+        let wanted = Wanted {
+            compiler: compiler.clone(),
+            command: command.clone(),
+            cwd: request.cwd.clone(),
+            env: request.env,
+            response_files,
+        };
+        let collected = spawn_blocking(move || crate::os::inputs::collect(&wanted, &scans)).await;
+        drop(permit);
+        let inputs = collected.map_err(|error| Why::new(Reason::DependencyRun, error.to_string()))??;
+        let class = Class { toolchain: package.id, architecture: self.architecture.clone() };
+        let argv = request.argv;
+        Ok(Unit { compiler, program, command, argv, cwd, sandbox_cwd, env, inputs, package, class, terminal, outputs })
+    }
+}
+
+impl Unit {
+    /// Source and main output, absolute, for people.
+    pub(super) fn names(&self) -> (PathBuf, PathBuf) {
+        names(&self.command, &self.cwd)
+    }
+}
+
+fn to_os(bytes: &Bytes) -> OsString {
+    OsStr::from_bytes(bytes).to_owned()
+}
+
+fn names(command: &CompileCommand, cwd: &Path) -> (PathBuf, PathBuf) {
+    (cwd.join(OsStr::from_bytes(&command.source)), cwd.join(OsStr::from_bytes(&command.output)))
+}
+
+/// Where a command that was not understood to the end probably reads and writes; for `farccctl why` only.
+fn guess_names(words: &[Bytes], cwd: &Path) -> (PathBuf, PathBuf) {
+    const SOURCES: &[&str] = &["c", "cc", "cpp", "cxx", "c++", "C", "i", "ii", "s", "S", "sx", "m", "mm"];
+    let path = |word: &Bytes| Path::new(OsStr::from_bytes(word)).to_owned();
+    let is_source = |word: &&Bytes| {
+        !word.starts_with(b"-")
+            && path(word).extension().and_then(OsStr::to_str).is_some_and(|extension| SOURCES.contains(&extension))
+    };
+    let output = words.windows(2).find(|pair| *pair[0] == *b"-o").map(|pair| cwd.join(path(&pair[1])));
+    let source = words.iter().skip(1).find(is_source).map(|word| cwd.join(path(word)));
+    (source.unwrap_or_default(), output.unwrap_or_default())
+}
+
+/// What the command will write, by the physical path that a job writes it at.
+fn expected_outputs(command: &CompileCommand, cwd: &Path) -> Result<BTreeMap<SandboxPath, ExpectedOutput>, Why> {
+    let mut outputs = BTreeMap::new();
+    let dependencies = command.dependencies.as_ref().map(|dependencies| &dependencies.path);
+    for written in command.outputs() {
+        let path = cwd.join(OsStr::from_bytes(written));
+        let unusable = |_| Why::new(Reason::SpecialOutput, path.display().to_string());
+        let parent = path.parent().unwrap_or(Path::new("/")).canonicalize().map_err(unusable)?;
+        let name = path.file_name().ok_or_else(|| Why::new(Reason::SpecialOutput, path.display().to_string()))?;
+        let physical = SandboxPath::from_path(&parent.join(name))
+            .map_err(|error| Why::new(Reason::SpecialOutput, format!("{}: {error}", path.display())))?;
+        let role = match written {
+            _ if *written == command.output => OutputRole::Main,
+            _ if Some(written) == dependencies => OutputRole::Depfile,
+            _ => OutputRole::Side,
+        };
+        outputs.insert(physical, ExpectedOutput { path: path.clone(), role });
+    }
+    Ok(outputs)
+}
+
+/// Options that decide which programs and files a driver finds, their paths made absolute: they belong to the toolchain.
+fn selectors(command: &CompileCommand, cwd: &Path) -> Vec<OsString> {
+    const PATHS: &[&str] = &["--sysroot=", "--gcc-toolchain=", "-B"];
+    const WORDS: &[&str] = &["--target=", "-m32", "-m64", "-mx32", "-mabi=", "-stdlib="];
+    let mut selected = Vec::new();
+    for word in command.class_words() {
+        if let Some((option, path)) = PATHS.iter().find_map(|name| Some((name, word.strip_prefix(name.as_bytes())?))) {
+            let mut absolute = OsString::from(option);
+            absolute.push(cwd.join(OsStr::from_bytes(path)));
+            selected.push(absolute);
+        } else if WORDS.iter().any(|name| word.starts_with(name.as_bytes())) {
+            selected.push(to_os(&word));
+        }
+    }
+    selected
+}
+
+/// Reads the response files that `argv` names, as the compiler would; returns the words and the files.
+fn expand_response_files(argv: &[Bytes], cwd: &Path) -> Result<(Vec<Bytes>, Vec<Bytes>), Why> {
+    let mut files = Files::default();
+    loop {
+        match expand(argv, &files)? {
+            Expansion::Done(words) => {
+                let read = files.into_iter().filter_map(|(path, content)| content.map(|_| path));
+                return Ok((words, read.collect()));
+            }
+            Expansion::Needs(path) => {
+                // One that cannot be read is no response file: the compiler takes the word as it is.
+                let content = std::fs::read(cwd.join(OsStr::from_bytes(&path))).ok().map(Bytes::from);
+                files.insert(path, content);
+            }
+        }
+    }
+}
