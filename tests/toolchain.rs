@@ -57,8 +57,8 @@ struct Elsewhere {
     _store: (tempfile::TempDir, ToolchainStore),
 }
 
-/// Where headers and start files are: what travels as inputs.
-const INPUTS: &[&str] = &["/usr/include", "/usr/local/include"];
+/// Where headers are, the kernel's too: what travels as inputs.
+const INPUTS: &[&str] = &["/usr/include", "/usr/local/include", "/usr/lib/linux"];
 
 impl Elsewhere {
     fn with(packed: &Packed) -> Self {
@@ -187,11 +187,9 @@ const FLAGS: &[&[&str]] = &[
     &["-g"],
     &["-flto"],
     &["-fPIC"],
-    &["-m32"],
     &["-fsanitize=address"],
     &["-fsanitize=undefined,leak"],
     &["-fopenmp"],
-    &["-march=x86-64-v3"],
     &["-gsplit-dwarf", "-g"],
     &["-pg"],
     &["--coverage"],
@@ -199,13 +197,18 @@ const FLAGS: &[&[&str]] = &[
     &["-pthread", "-std=c11"],
 ];
 
+#[cfg(target_arch = "x86_64")]
+const MACHINE_FLAGS: &[&[&str]] = &[&["-m32"], &["-mx32"], &["-march=x86-64-v3"]];
+#[cfg(not(target_arch = "x86_64"))]
+const MACHINE_FLAGS: &[&[&str]] = &[];
+
 fn check_drivers(packed: &Packed, drivers: [&str; 2], more: &[&[&str]]) {
     let elsewhere = Elsewhere::with(packed);
     fs::create_dir_all(elsewhere.root.join(elsewhere.unit().strip_prefix("/").unwrap())).unwrap();
     elsewhere.write("a.c", "");
     elsewhere.write("a.cc", "");
     for (driver, source) in drivers.iter().zip(["a.c", "a.cc"]) {
-        for flags in FLAGS.iter().chain(more) {
+        for flags in FLAGS.iter().chain(MACHINE_FLAGS).chain(more) {
             let command = [&[*driver, "-###"], *flags, &["-c", source]].concat();
             elsewhere.check_driver(&command);
         }
@@ -502,6 +505,55 @@ fn nothing_follows_the_end() {
     let mut frames = compressed(&tar_of(&pieces));
     frames.extend(compressed(&vec![0; 1 << 20]));
     assert!(matches!(refuse(&frames, id), UnpackError::Trailing));
+}
+
+#[test]
+fn an_assembler_that_comes_earlier_in_the_path_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("{}:{PATH}", directory.path().display());
+    let subject = subject("/usr/bin/gcc", &[("PATH", &path)]);
+    let before = package(&subject).unwrap();
+    assert_eq!(before.id, GCC.package.id);
+    symlink("/usr/bin/as", directory.path().join("as")).unwrap();
+    assert!(!before.is_current());
+    let after = package(&subject).unwrap();
+    let assembler = directory.path().join("as");
+    assert!(after.manifest.entries.iter().any(|entry| entry.path.as_path() == assembler));
+}
+
+/// A relocated loader, as Yocto's cross compilers have it, knows only what lies beside it.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_loader_of_its_own_brings_its_own_libraries() {
+    let prefix = tempfile::Builder::new().prefix("u").rand_bytes(5).tempdir_in("/tmp").unwrap();
+    let compiler = prefix.path().join("bin/really-gcc");
+    relocated_gcc(prefix.path());
+    let mut program = fs::read(&compiler).unwrap();
+    let old = b"/lib64/ld-linux-x86-64.so.2\0";
+    let at = program.windows(old.len()).position(|bytes| bytes == old).unwrap();
+    let new = format!("{}/l/ld.so\0", prefix.path().display());
+    assert!(new.len() <= old.len());
+    program[at..at + new.len()].copy_from_slice(new.as_bytes());
+    fs::write(&compiler, program).unwrap();
+    let private = prefix.path().join("l");
+    fs::create_dir(&private).unwrap();
+    fs::copy("/lib64/ld-linux-x86-64.so.2", private.join("ld.so")).unwrap();
+
+    let subject = subject(compiler.to_str().unwrap(), &[]);
+    let refused = package(&subject).unwrap_err();
+    assert!(matches!(&refused, PackError::MissingLibrary { needed_by, .. } if *needed_by == compiler), "{refused}");
+    let libraries = Command::new("readelf").arg("-d").arg(&compiler).env("LC_ALL", "C").output().unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    let needed = libraries.lines().filter(|line| line.contains("(NEEDED)"));
+    let needed: Vec<_> = needed.filter_map(|line| line.split(['[', ']']).nth(1)).collect();
+    for name in &needed {
+        fs::copy(Path::new("/lib/x86_64-linux-gnu").join(name), private.join(name)).unwrap();
+    }
+    let package = package(&subject).unwrap();
+    for name in needed.iter().copied().chain(["ld.so"]) {
+        let library = private.join(name);
+        assert!(package.manifest.entries.iter().any(|entry| entry.path.as_path() == library), "{name}");
+    }
 }
 
 /// Makes a compiler in a prefix of its own, which finds its parts beside itself; tells whose copy it is.

@@ -60,6 +60,13 @@ pub fn multilib_options(answer: &str) -> Vec<Vec<String>> {
     answer.lines().filter_map(options).collect()
 }
 
+/// The directories in the search list of `-v -E`: those where headers are looked for and that exist.
+pub fn include_directories(answer: &[u8]) -> Vec<PathBuf> {
+    let lines = answer.split(|&byte| byte == b'\n');
+    let list = lines.skip_while(|line| !line.starts_with(b"#include ")).take_while(|line| !line.starts_with(b"End of"));
+    list.filter_map(|line| line.strip_prefix(b" ")).filter(|path| path.starts_with(b"/")).map(as_path).collect()
+}
+
 /// What `clang -v -###` says about the files it has looked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ClangReport {
@@ -173,6 +180,13 @@ mod tests {
     fn multilibs() {
         let expected: Vec<Vec<String>> = vec![vec![], vec!["-m32".into()], vec!["-march=x".into(), "-mabi=y".into()]];
         assert_eq!(multilib_options(".;\n32;@m32\nx/y;@march=x@mabi=y\n"), expected);
+    }
+
+    #[test]
+    fn include_directories_are_a_list_between_two_lines() {
+        let answer = b"ignoring nonexistent directory \"/no\"\n#include \"...\" search starts here:\n /quoted\n\
+            #include <...> search starts here:\n /a\n relative\n /b c\nEnd of search list.\n /no\n";
+        assert_eq!(include_directories(answer), ["/quoted", "/a", "/b c"].map(PathBuf::from));
     }
 
     #[test]

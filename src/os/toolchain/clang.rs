@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::toolchain::driver::{ClangReport, clang_report, included_configurations};
 use crate::os::toolchain::ask::Driver;
-use crate::os::toolchain::pack::{PackError, add_program, find_program};
+use crate::os::toolchain::pack::{PackError, add_named_program};
 use crate::os::toolchain::tree::{Tree, list};
 
 /// Adds everything but shared libraries; tells which programs need some.
@@ -32,9 +32,7 @@ pub(super) fn add(driver: &Driver<'_>, tree: &mut Tree) -> Result<Vec<PathBuf>, 
     for name in ["as", "objcopy"] {
         let answer = driver.ask(&[&format!("-print-prog-name={name}")])?;
         let answer = Path::new(OsStr::from_bytes(answer.trim_ascii()));
-        if let Some(path) = find_program(answer, driver.search_path) {
-            programs.extend(add_program(&path, tree)?);
-        }
+        programs.extend(add_named_program(answer, driver.search_path, tree)?);
     }
     Ok(programs)
 }

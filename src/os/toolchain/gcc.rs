@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::toolchain::driver;
 use crate::os::toolchain::ask::Driver;
-use crate::os::toolchain::pack::{PackError, add_program, find_program};
+use crate::os::toolchain::pack::{PackError, add_named_program};
 use crate::os::toolchain::tree::{Tree, list};
 
 /// Adds everything but shared libraries; tells which programs need some.
@@ -27,6 +27,7 @@ pub(super) fn add(driver: &Driver<'_>, tree: &mut Tree) -> Result<Vec<PathBuf>, 
         tree.add_file(&path_in(&driver.ask(&[&format!("-print-file-name={file}")])?))?;
     }
     add_search_directories(driver, tree)?;
+    add_include_directories(driver, tree)?;
     Ok(programs)
 }
 
@@ -35,10 +36,7 @@ const PROGRAMS: &[&str] = &["cc1", "cc1plus", "objcopy", "lto-wrapper"];
 
 fn program(driver: &Driver<'_>, name: &'static str, tree: &mut Tree) -> Result<Option<PathBuf>, PackError> {
     let answer = path_in(&driver.ask(&[&format!("-print-prog-name={name}")])?);
-    match find_program(&answer, driver.search_path) {
-        Some(path) => add_program(&path, tree),
-        None => Ok(None),
-    }
+    add_named_program(&answer, driver.search_path, tree)
 }
 
 /// The driver drops directories that do not exist from what it hands on, and reads specs from those that do.
@@ -56,6 +54,17 @@ fn add_search_directories(driver: &Driver<'_>, tree: &mut Tree) -> Result<(), Pa
             if is_own {
                 tree.watch(&directory)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Empty ones: a preprocessor without any complains, and each unit brings its own headers.
+fn add_include_directories(driver: &Driver<'_>, tree: &mut Tree) -> Result<(), PackError> {
+    for language in ["c", "c++"] {
+        let answer = driver.run(&["-v", "-E", "-x", language, "/dev/null"])?;
+        for directory in driver::include_directories(&answer.stderr) {
+            tree.add_directory(&directory)?;
         }
     }
     Ok(())

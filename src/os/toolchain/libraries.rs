@@ -45,8 +45,9 @@ impl Libraries {
         let missing = || PackError::MissingLibrary { name: interpreter.clone().into(), needed_by: program.to_owned() };
         let real = tree.add_file(&interpreter)?.ok_or_else(missing)?;
         let loader = Loader::at(&real);
-        // libc needs the loader by its name, which is loaded already.
-        let mut loaded: BTreeSet<OsString> = interpreter.file_name().map(OsStr::to_owned).into_iter().collect();
+        // libc needs the loader by its name, and that is loaded already.
+        let mut loaded: BTreeSet<OsString> = read(&real)?.soname.into_iter().collect();
+        loaded.extend(interpreter.file_name().map(OsStr::to_owned));
 
         let inherited = loader.expand(&needs.rpath, parent(program));
         let mut queue = VecDeque::from([Object { path: program.to_owned(), needs, inherited }]);

@@ -15,14 +15,13 @@ use crate::engine::toolchain::driver::{self, Family, Identity};
 use crate::engine::toolchain::locale::LocaleVariables;
 use crate::model::digest::DigestBuilder;
 use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
-use crate::model::path::SandboxPath;
 use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
 use crate::os::toolchain::archive::{self, ArchiveError};
 use crate::os::toolchain::ask::{AskError, Driver};
 use crate::os::toolchain::elf::ElfError;
 use crate::os::toolchain::libraries::Libraries;
 use crate::os::toolchain::probe::{self, ProbeError};
-use crate::os::toolchain::tree::{Node, Stamp, Tree, TreeError};
+use crate::os::toolchain::tree::{Node, Sources, Stamp, Tree, TreeError};
 use crate::os::toolchain::{clang, gcc, locale};
 
 /// A compiler as one caller sees it; equal subjects make equal packages as long as no file changes.
@@ -107,8 +106,8 @@ pub struct Package {
     pub id: ToolchainId,
     pub manifest: ToolchainManifest,
     pub identity: Identity,
-    nodes: BTreeMap<SandboxPath, Node>,
-    watched: BTreeMap<PathBuf, Stamp>,
+    /// Where its files are, and what else has to stay as it is.
+    sources: Sources,
 }
 
 /// Finds and hashes what `subject` needs. Takes a fraction of a second; callers keep the result while it is current.
@@ -119,7 +118,7 @@ pub fn package(subject: &Subject) -> Result<Package, PackError> {
     if !subject.compiler.is_absolute() {
         return Err(PackError::Relative);
     }
-    let program = add_program(&subject.compiler, &mut tree)?.ok_or(PackError::Missing)?;
+    let program = tree.add_file(&subject.compiler)?.ok_or(PackError::Missing)?;
     check_program(&program)?;
     let identity = probe::identify_by(&driver)?;
 
@@ -137,21 +136,25 @@ pub fn package(subject: &Subject) -> Result<Package, PackError> {
     Package::hashed(identity, tree)
 }
 
-/// Adds an executable and tells where it lies.
-pub(super) fn add_program(path: &Path, tree: &mut Tree) -> Result<Option<PathBuf>, PackError> {
-    Ok(tree.add_file(path)?)
-}
-
-/// Where a program lies that a driver names by its path, or by its bare name when `PATH` shall decide.
-pub(super) fn find_program(answer: &Path, search_path: &OsStr) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.is_absolute()
-            && fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
+/// Adds a program that a driver names by its path, or by its bare name when `PATH` shall decide, and tells where it lies.
+pub(super) fn add_named_program(
+    answer: &Path,
+    search_path: &OsStr,
+    tree: &mut Tree,
+) -> Result<Option<PathBuf>, PackError> {
     if answer.is_absolute() {
-        return Some(answer.to_owned()).filter(is_program);
+        return Ok(tree.add_file(answer)?);
     }
-    std::env::split_paths(search_path).map(|directory| directory.join(answer)).find(is_program)
+    for directory in std::env::split_paths(search_path).filter(|directory| directory.is_absolute()) {
+        let candidate = directory.join(answer);
+        let found = fs::metadata(&candidate);
+        if found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0) {
+            return Ok(tree.add_file(&candidate)?);
+        }
+        // One that appears there later is the one that drivers take then.
+        tree.expect_absent(candidate);
+    }
+    Ok(None)
 }
 
 /// Says no early, before anything is run, to what would only fail elsewhere.
@@ -192,7 +195,7 @@ fn add_siblings(
     for name in names {
         let sibling = driver.path.with_file_name(name);
         if fs::canonicalize(&sibling).is_ok_and(|real| twins.contains(&real)) {
-            programs.extend(add_program(&sibling, tree)?);
+            programs.extend(tree.add_file(&sibling)?);
         }
     }
     programs.sort();
@@ -223,9 +226,9 @@ fn add_surroundings(subject: &Subject, identity: &Identity, tree: &mut Tree) -> 
 
 impl Package {
     fn hashed(identity: Identity, tree: Tree) -> Result<Self, PackError> {
-        let (nodes, watched) = tree.into_parts();
+        let sources = tree.into_sources();
         let mut manifest = ToolchainManifest::default();
-        for (path, node) in &nodes {
+        for (path, node) in &sources.nodes {
             let node = match node {
                 Node::Directory => ToolchainNode::Directory,
                 Node::Symlink { target } => ToolchainNode::Symlink { target: target.clone().into_vec().into() },
@@ -237,20 +240,12 @@ impl Package {
         if manifest.bytes() > TOOLCHAIN_BYTES_MAX {
             return Err(PackError::TooLarge);
         }
-        Ok(Self { id: manifest.id(), manifest, identity, nodes, watched })
+        Ok(Self { id: manifest.id(), manifest, identity, sources })
     }
 
     /// True while nothing has changed that the package was made from: some hundred calls of `stat`.
     pub fn is_current(&self) -> bool {
-        let is_same = |path: &Path, node: &Node| match (node, fs::symlink_metadata(path)) {
-            (Node::Made(_), _) => true,
-            (Node::File(stamp), Ok(now)) => Stamp::of(&now) == *stamp,
-            (Node::Directory, Ok(now)) => now.is_dir(),
-            (Node::Symlink { target }, Ok(_)) => fs::read_link(path).is_ok_and(|now| now == *target),
-            (_, Err(_)) => false,
-        };
-        self.nodes.iter().all(|(path, node)| is_same(path.as_path(), node))
-            && self.watched.iter().all(|(path, stamp)| fs::metadata(path).is_ok_and(|now| Stamp::of(&now) == *stamp))
+        self.sources.are_current()
     }
 
     /// Writes the package as a compressed tar that depends on nothing but its manifest.

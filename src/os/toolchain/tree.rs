@@ -3,7 +3,7 @@
 //! Every entry stands at its physical path (no symlink above it), and every symlink passed is an entry of its own, so the
 //! tree resolves each path as this machine does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -17,9 +17,17 @@ use crate::model::toolchain::ToolchainNode;
 
 #[derive(Debug, Default)]
 pub(super) struct Tree {
-    nodes: BTreeMap<SandboxPath, Node>,
+    sources: Sources,
+}
+
+/// What was found, and what the finding depended on.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub(super) nodes: BTreeMap<SandboxPath, Node>,
     /// Directories whose content decides what is found: a name that appears there may change the toolchain.
     watched: BTreeMap<PathBuf, Stamp>,
+    /// Paths that would have been taken before others.
+    absent: BTreeSet<PathBuf>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -167,7 +175,7 @@ impl Tree {
     pub(super) fn make_symlink(&mut self, path: &Path, target: &Path) -> Result<bool, TreeError> {
         let target = target.as_os_str().as_bytes().to_vec().into();
         let node = Node::Made(ToolchainNode::Symlink { target });
-        if let Some(there) = self.nodes.get(&sandbox_path(path)?) {
+        if let Some(there) = self.sources.nodes.get(&sandbox_path(path)?) {
             return Ok(*there == node);
         }
         self.insert(path, node)?;
@@ -176,8 +184,12 @@ impl Tree {
 
     /// The directories in which something of this name stands.
     pub(super) fn directories_with(&self, name: &str) -> Vec<PathBuf> {
-        let paths =
-            self.nodes.keys().map(SandboxPath::as_path).filter(|path| path.file_name() == Some(OsStr::new(name)));
+        let paths = self
+            .sources
+            .nodes
+            .keys()
+            .map(SandboxPath::as_path)
+            .filter(|path| path.file_name() == Some(OsStr::new(name)));
         paths.filter_map(Path::parent).map(Path::to_owned).collect()
     }
 
@@ -185,7 +197,7 @@ impl Tree {
     pub(super) fn watch(&mut self, path: &Path) -> Result<(), TreeError> {
         match fs::metadata(path) {
             Ok(metadata) => {
-                self.watched.insert(path.to_owned(), Stamp::of(&metadata));
+                self.sources.watched.insert(path.to_owned(), Stamp::of(&metadata));
                 Ok(())
             }
             Err(error) if is_absence(&error) => Ok(()),
@@ -193,17 +205,38 @@ impl Tree {
         }
     }
 
-    pub(super) fn into_parts(self) -> (BTreeMap<SandboxPath, Node>, BTreeMap<PathBuf, Stamp>) {
-        (self.nodes, self.watched)
+    /// Counts the toolchain as changed as soon as something is at `path`.
+    pub(super) fn expect_absent(&mut self, path: PathBuf) {
+        self.sources.absent.insert(path);
+    }
+
+    pub(super) fn into_sources(self) -> Sources {
+        self.sources
     }
 
     fn insert(&mut self, path: &Path, node: Node) -> Result<(), TreeError> {
         let path = sandbox_path(path)?;
-        if self.nodes.len() >= TOOLCHAIN_ENTRIES_MAX && !self.nodes.contains_key(&path) {
+        if self.sources.nodes.len() >= TOOLCHAIN_ENTRIES_MAX && !self.sources.nodes.contains_key(&path) {
             return Err(TreeError::TooManyEntries);
         }
-        self.nodes.insert(path, node);
+        self.sources.nodes.insert(path, node);
         Ok(())
+    }
+}
+
+impl Sources {
+    /// True while everything is as it was found: some hundred calls of `stat`.
+    pub(super) fn are_current(&self) -> bool {
+        let is_same = |path: &Path, node: &Node| match (node, fs::symlink_metadata(path)) {
+            (Node::Made(_), _) => true,
+            (Node::File(stamp), Ok(now)) => Stamp::of(&now) == *stamp,
+            (Node::Directory, Ok(now)) => now.is_dir(),
+            (Node::Symlink { target }, Ok(_)) => fs::read_link(path).is_ok_and(|now| now == *target),
+            (_, Err(_)) => false,
+        };
+        self.nodes.iter().all(|(path, node)| is_same(path.as_path(), node))
+            && self.watched.iter().all(|(path, stamp)| fs::metadata(path).is_ok_and(|now| Stamp::of(&now) == *stamp))
+            && !self.absent.iter().any(|path| path.exists())
     }
 }
 
@@ -258,7 +291,7 @@ mod tests {
     use super::*;
 
     fn entries(tree: Tree, below: &Path) -> Vec<String> {
-        let nodes = tree.into_parts().0;
+        let nodes = tree.into_sources().nodes;
         let shown = nodes.iter().filter_map(|(path, node)| {
             let path = path.as_path().strip_prefix(below).ok()?.display().to_string();
             Some(match node {
