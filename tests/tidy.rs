@@ -42,9 +42,9 @@ const WRAPPER_MAY_NOT: &[&str] = &["tokio", "zbus", "hyper", "hyper_util", "rust
 /// The only place of `unsafe`.
 const UNSAFE: &str = "src/os/sys.rs";
 
-/// Who starts processes: the one place for it; the wrapper, which becomes the compiler; and the command that starts a
-/// throwaway farm.
-const COMMAND: &[&str] = &["src/os/process/", "src/os/toolchain/ask.rs", "src/wrapper/", "src/cli/"];
+/// Who may name `process::Command`: the one place for it; `os::sys`, which prepares commands and starts none; the questions
+/// to a compiler driver; the wrapper, which becomes the compiler; and the command that starts a throwaway farm.
+const COMMAND: &[&str] = &["src/os/process/", UNSAFE, "src/os/toolchain/ask.rs", "src/wrapper/", "src/cli/"];
 
 struct Source {
     /// Relative to the package.
@@ -93,8 +93,8 @@ fn sources() -> Vec<Source> {
 }
 
 fn list(directory: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(directory).expect("a directory of sources") {
+        let path = entry.expect("an entry").path();
         if path.is_dir() {
             list(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -104,8 +104,8 @@ fn list(directory: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn read(file: &Path) -> Source {
-    let text = fs::read_to_string(file).unwrap();
-    let path = file.strip_prefix(package()).unwrap().display().to_string();
+    let text = fs::read_to_string(file).expect("a source in UTF-8");
+    let path = file.strip_prefix(package()).expect("listed below it").display().to_string();
     let code = without_tests(&strip(&text)).to_owned();
     let paths = paths(&code);
     Source { path, text, code, paths }

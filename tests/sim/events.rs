@@ -131,7 +131,7 @@ fn pass(now: Moment, mut timeout: impl FnMut(Option<Moment>) -> Option<Moment>) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_scheduler_survives_any_events(events in timed(scheduler_input())) {

@@ -153,6 +153,8 @@ struct ClientNode {
     /// The attempt that the shell waits for; reports of any other are dropped.
     attempts: BTreeMap<RequestId, AttemptId>,
     build: Build,
+    /// The scheduler has welcomed it.
+    linked: bool,
 }
 
 /// `make -j`.
@@ -288,6 +290,7 @@ impl World {
             settings,
             attempts: BTreeMap::new(),
             build,
+            linked: false,
         });
         self.start(Node::Client(number));
         number
@@ -424,6 +427,7 @@ impl World {
                 let client = &mut self.clients[number];
                 client.machine = Client::new(client.settings.clone());
                 client.attempts.clear();
+                client.linked = false;
             }
         }
         if node != Node::Scheduler {
@@ -492,7 +496,7 @@ impl World {
         builder.draining = draining;
         builder.machine.drain(draining);
         let id = builder.id;
-        self.to_scheduler(node, scheduler::Input::BuilderDraining { builder: id, draining });
+        self.tell_scheduler(node, scheduler::Input::BuilderDraining { builder: id, draining });
     }
 
     /// Everything runs, everything is plugged in, nothing breaks any more.
@@ -614,19 +618,11 @@ impl World {
             self.links.remove(&id);
         }
         match side {
-            Side::Scheduler if was_open && self.is_alive(Node::Scheduler, lives.0) => {
-                if self.scheduler.links.get(&peer) == Some(&id) {
-                    self.scheduler.links.remove(&peer);
-                    let input = match peer {
-                        Node::Builder(number) => scheduler::Input::BuilderLost { builder: self.builders[number].id },
-                        _ => scheduler::Input::ClientLost { client: self.client_id(peer) },
-                    };
-                    self.feed_scheduler(input);
-                }
-            }
+            Side::Scheduler if was_open && self.is_alive(Node::Scheduler, lives.0) => self.lose_peer(peer, id),
             Side::Peer if was_open && self.is_alive(peer, lives.1) => {
                 self.process(peer).link = None;
                 if let Node::Client(number) = peer {
+                    self.clients[number].linked = false;
                     self.feed_client(number, client::Input::SchedulerDown);
                 }
                 let pause = self.chance.millis(10, 200);
@@ -634,6 +630,18 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// The scheduler's end of a link is closed; no matter where the peer has another by now.
+    fn lose_peer(&mut self, peer: Node, link: LinkId) {
+        if self.scheduler.links.get(&peer) != Some(&link) {
+            return;
+        }
+        self.scheduler.links.remove(&peer);
+        self.feed_scheduler(match peer {
+            Node::Builder(number) => scheduler::Input::BuilderLost { builder: self.builders[number].id },
+            _ => scheduler::Input::ClientLost { client: self.client_id(peer) },
+        });
     }
 
     /// One side hangs up; the other hears of it.
@@ -661,11 +669,11 @@ impl World {
             }
             _ => scheduler::Input::ClientHeartbeat { client: self.client_id(node) },
         };
-        self.to_scheduler(node, input);
+        self.tell_scheduler(node, input);
         self.after(HEARTBEAT_EVERY, Event::Heartbeat { node, life });
     }
 
-    fn to_scheduler(&mut self, node: Node, input: scheduler::Input) {
+    fn tell_scheduler(&mut self, node: Node, input: scheduler::Input) {
         if let Some(link) = self.process(node).link {
             self.send(link, Side::Scheduler, Message::ToScheduler(input));
         }
@@ -795,12 +803,12 @@ impl World {
                     mac: Digest::of(b""),
                 };
                 lease.mac = lease.code(&self.scheduler.keys[&builder], client);
-                self.to_client(client, client::Input::Granted { lease, class });
+                self.tell_client(client, client::Input::Granted { lease, class });
             }
-            Output::Revoked { client, lease } => self.to_client(client, client::Input::Revoked { lease }),
-            Output::Recalled { client, lease } => self.to_client(client, client::Input::Recalled { lease }),
+            Output::Revoked { client, lease } => self.tell_client(client, client::Input::Revoked { lease }),
+            Output::Recalled { client, lease } => self.tell_client(client, client::Input::Recalled { lease }),
             Output::Hopeless { client, class, hopeless } => {
-                self.to_client(client, client::Input::Hopeless { class, hopeless });
+                self.tell_client(client, client::Input::Hopeless { class, hopeless });
             }
             Output::Epoch { builder, .. } => {
                 let number = self.builders.iter().position(|known| known.id == builder).expect("a known builder");
@@ -817,7 +825,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, client: ClientId, input: client::Input) {
+    fn tell_client(&mut self, client: ClientId, input: client::Input) {
         let number = self.clients.iter().position(|known| known.id == client).expect("a known client");
         if let Some(&link) = self.scheduler.links.get(&Node::Client(number)) {
             self.send(link, Side::Peer, Message::ToClient(input));
@@ -910,7 +918,10 @@ impl World {
 impl World {
     fn client_receives(&mut self, number: usize, message: Message) {
         match message {
-            Message::WelcomeClient => self.feed_client(number, client::Input::SchedulerUp),
+            Message::WelcomeClient => {
+                self.clients[number].linked = true;
+                self.feed_client(number, client::Input::SchedulerUp);
+            }
             Message::ToClient(input) => self.feed_client(number, input),
             message => panic!("client {number} was told {message:?}"),
         }
@@ -970,11 +981,11 @@ impl World {
                 self.after(time, Event::JobCancelled(attempt));
             }
             Output::Demand { class, slots } => {
-                self.to_scheduler(node, scheduler::Input::Demand { client, class, slots });
+                self.tell_scheduler(node, scheduler::Input::Demand { client, class, slots });
             }
-            Output::Return { lease } => self.to_scheduler(node, scheduler::Input::Returned { client, lease }),
+            Output::Return { lease } => self.tell_scheduler(node, scheduler::Input::Returned { client, lease }),
             Output::Complain { builder, lease, .. } => {
-                self.to_scheduler(node, scheduler::Input::Complaint { client, builder, lease });
+                self.tell_scheduler(node, scheduler::Input::Complaint { client, builder, lease });
             }
         }
     }
@@ -1070,13 +1081,13 @@ impl World {
     pub(crate) fn is_whole(&self) -> bool {
         let farm = self.farm();
         let is_free = farm.builders.iter().all(|builder| builder.state == "ready" && builder.leased == 0);
-        let is_idle = self.clients.iter().all(|client| client.machine.snapshot() == client::Snapshot::default());
+        let is_idle = |client: &ClientNode| client.linked && client.machine.snapshot() == client::Snapshot::default();
         let runs_nothing = self.builders.iter().all(|builder| builder.jobs.is_empty());
         farm.builders.len() == self.builders.len()
             && farm.clients as usize == self.clients.len()
             && farm.queued == 0
             && is_free
-            && is_idle
+            && self.clients.iter().all(is_idle)
             && runs_nothing
     }
 
@@ -1089,6 +1100,7 @@ impl World {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "the last words of a failing test")]
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -1,12 +1,12 @@
 //! The machine: units in, places out.
 //!
-//! After each event every queue is looked at once: free leases first, then free local slots, then whoever has waited for
-//! the farm in vain goes to the queue of those who must run here. The shell reports each `RunRemote` back exactly once, and
+//! After each event every queue is looked at once: free leases first, then free local slots, then whoever must run here or
+//! has waited for the farm in vain. The shell reports each `RunRemote` back exactly once, and
 //! nothing after a `Cancel`.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::engine::client::leases::{Fate, Leases, Use};
+use crate::engine::client::leases::{Fate, Held, Leases, Use};
 use crate::engine::client::unit::{State, Unit};
 use crate::engine::client::{Failure, Input, Output, Settings, Snapshot};
 use crate::engine::wire::farm::{Class, Lease};
@@ -26,6 +26,17 @@ struct Work {
     /// Since when the scheduler has seen no builder for it.
     hopeless: Option<Moment>,
 }
+
+/// Slots of one class.
+struct Demand {
+    /// For units that wait, run remotely, or run here because nothing remote was free.
+    wanted: u32,
+    /// Leased, by the scheduler's count.
+    held: u32,
+}
+
+/// A fall of demand by less than this part is not told.
+const DEMAND_QUIET_PART: u32 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Link {
@@ -385,12 +396,15 @@ impl Client {
 
     /// Idle for long enough. Not while the scheduler is away: there would be no way to get another.
     fn lingered(&mut self, lease: LeaseId) {
-        if self.link == Link::Up && self.leases.find(lease).is_some_and(|held| held.is_idle()) {
-            self.part_with(lease, Fate::Return);
+        if self.link != Link::Up || self.leases.find(lease).is_none_or(|held| !held.is_idle()) {
+            return;
         }
+        let Some(held) = self.drop_lease(lease) else { return };
+        self.announce_before_return(&held.class);
+        self.tell(Output::Return { lease });
     }
 
-    fn drop_lease(&mut self, lease: LeaseId) -> Option<crate::engine::client::leases::Held> {
+    fn drop_lease(&mut self, lease: LeaseId) -> Option<Held> {
         self.timers.stop(&Timer::Expiry(lease));
         self.timers.stop(&Timer::Linger(lease));
         self.leases.remove(lease)
@@ -405,10 +419,7 @@ impl Client {
             self.place_remote(now, class);
         }
         self.place_chosen();
-        for class in &classes {
-            self.give_up(now, class);
-        }
-        self.place_forced();
+        self.place_forced(now);
         for class in &classes {
             self.announce(class);
         }
@@ -463,24 +474,6 @@ impl Client {
         }
     }
 
-    /// Units for which no lease is there and none will come go to those that must run here.
-    fn give_up(&mut self, now: Moment, class: &Class) {
-        let Some(reason) = self.despair(now, class) else { return };
-        let Some(work) = self.work.get(class) else { return };
-        let has_hope = |request: &RequestId| {
-            let unit = self.units.get(request);
-            unit.is_some_and(|unit| self.leases.kept(class).any(|held| !unit.trouble.avoids(now, held.lease.builder)))
-        };
-        let lost: Vec<RequestId> = work.queue.iter().copied().filter(|request| !has_hope(request)).collect();
-        for request in lost {
-            self.unqueue(class, request);
-            if let Some(unit) = self.units.remove(&request) {
-                let why = unit.trouble.why_local(reason);
-                self.force(request, unit, why);
-            }
-        }
-    }
-
     /// Why no further lease of this class will come, if so.
     fn despair(&self, now: Moment, class: &Class) -> Option<Reason> {
         match self.link {
@@ -492,33 +485,81 @@ impl Client {
         }
     }
 
-    fn place_forced(&mut self) {
+    /// Slots for those that must run here: first the units that cannot go elsewhere, then those for which nothing will come.
+    fn place_forced(&mut self, now: Moment) {
         while self.n_forced < self.settings.forced_slots {
-            let Some(request) = self.due.pop_front() else { return };
-            let Some(unit) = self.units.get_mut(&request) else { continue };
-            if let State::Due { why } = std::mem::replace(&mut unit.state, State::Forced) {
-                self.n_forced += 1;
-                self.outputs.push_back(Output::RunLocal { request, why });
-            }
+            let Some((request, why)) = self.next_due().or_else(|| self.next_hopeless(now)) else { return };
+            let Some(unit) = self.units.get_mut(&request) else { return };
+            unit.state = State::Forced;
+            self.n_forced += 1;
+            self.timers.stop(&Timer::Unit(request));
+            self.outputs.push_back(Output::RunLocal { request, why });
         }
     }
 
-    /// Tells the scheduler what is wanted, if that is news. Rises at once; falls only as far as leases were given back, so
-    /// that the gap between two units of a build is not announced.
+    fn next_due(&mut self) -> Option<(RequestId, Why)> {
+        let request = self.due.pop_front()?;
+        match &self.units.get(&request)?.state {
+            State::Due { why } => Some((request, why.clone())),
+            _ => None,
+        }
+    }
+
+    /// Takes the oldest unit for which no lease is there and none will come out of its queue. Those that find no slot here stay
+    /// in theirs: the farm may be back first.
+    fn next_hopeless(&mut self, now: Moment) -> Option<(RequestId, Why)> {
+        let first = |(class, work): (&Class, &Work)| {
+            let reason = self.despair(now, class)?;
+            let request = work.queue.iter().find(|request| !self.has_lease_to_come(now, class, **request))?;
+            Some((*request, class.clone(), reason))
+        };
+        let (request, class, reason) = self.work.iter().filter_map(first).min_by_key(|(request, ..)| *request)?;
+        self.unqueue(&class, request);
+        let why = self.units.get(&request)?.trouble.why_local(reason);
+        Some((request, why))
+    }
+
+    /// Whether a lease is held that the unit could use now or later.
+    fn has_lease_to_come(&self, now: Moment, class: &Class, request: RequestId) -> bool {
+        let Some(unit) = self.units.get(&request) else { return false };
+        self.leases.kept(class).any(|held| !unit.trouble.avoids(now, held.lease.builder))
+    }
+
+    /// Tells the scheduler what is wanted, if that is news worth telling. Rises at once; small falls are kept quiet, so that the
+    /// gap between two units of a build makes no noise.
     fn announce(&mut self, class: &Class) {
+        let Some(work) = self.work.get(class) else { return };
+        let Demand { wanted, held } = self.demand(class, work);
+        let (floor, told) = (wanted.max(held), work.announced);
+        let is_worth_telling = floor == 0 || told.saturating_sub(floor) > told / DEMAND_QUIET_PART + 1;
+        if wanted > told {
+            self.announce_slots(class, wanted);
+        } else if floor < told && is_worth_telling {
+            self.announce_slots(class, floor);
+        }
+    }
+
+    /// What there is without the lease that is about to go back, told first: the scheduler would give it again.
+    fn announce_before_return(&mut self, class: &Class) {
+        let Some(work) = self.work.get(class) else { return };
+        let Demand { wanted, held } = self.demand(class, work);
+        self.announce_slots(class, wanted.max(held));
+    }
+
+    fn announce_slots(&mut self, class: &Class, slots: u32) {
         if self.link != Link::Up {
             return;
         }
+        let Some(work) = self.work.get_mut(class).filter(|work| work.announced != slots) else { return };
+        work.announced = slots;
+        self.outputs.push_back(Output::Demand { class: class.clone(), slots });
+    }
+
+    fn demand(&self, class: &Class, work: &Work) -> Demand {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let running = count(self.leases.counted(class).filter(|held| !held.is_idle()).count());
         let held = count(self.leases.counted(class).count());
-        let Some(work) = self.work.get_mut(class) else { return };
-        let wanted = count(work.queue.len()).saturating_add(work.n_chosen).saturating_add(running);
-        let slots = if wanted > work.announced { wanted } else { wanted.max(held).min(work.announced) };
-        if slots != work.announced {
-            work.announced = slots;
-            self.outputs.push_back(Output::Demand { class: class.clone(), slots });
-        }
+        Demand { wanted: count(work.queue.len()).saturating_add(work.n_chosen).saturating_add(running), held }
     }
 
     fn forget_old_work(&mut self) {

@@ -29,11 +29,14 @@ impl Builder {
         u32::try_from(self.orphans.len()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn heard(&mut self, outstanding: Vec<LeaseId>, finished: u64, failed: u64) {
+    /// Takes a heartbeat in; how many orphans have ended.
+    pub(super) fn heard(&mut self, outstanding: Vec<LeaseId>, finished: u64, failed: u64) -> usize {
+        let before = self.orphans.len();
         self.running = outstanding.into_iter().take(self.slots as usize).collect();
         self.orphans.retain(|lease| self.running.contains(lease));
         self.finished = finished;
         self.failed = failed;
+        before - self.orphans.len()
     }
 }
 

@@ -82,7 +82,10 @@ impl Scheduler {
                 self.builder_joined(now, builder, Offer { name, addresses, slots, architecture, orphans });
             }
             Input::BuilderHeartbeat { builder, outstanding, finished, failed } => {
-                self.builder_heard(now, builder, outstanding, finished, failed);
+                let freed = self.builder_heard(now, builder, outstanding, finished, failed);
+                if freed == 0 {
+                    return;
+                }
             }
             Input::BuilderDraining { builder, draining } => self.builder_draining(now, builder, draining),
             Input::BuilderLost { builder } => self.lose_builder(now, builder),
@@ -229,20 +232,30 @@ impl Scheduler {
             failed: 0,
         };
         self.builders.insert(id, builder);
+        self.outputs.push_back(Output::Epoch { builder: id, epoch });
         if let Some(health) = self.health.get_mut(&id) {
             health.restarted();
         }
         self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
     }
 
-    fn builder_heard(&mut self, now: Moment, id: BuilderId, outstanding: Vec<LeaseId>, finished: u64, failed: u64) {
-        let Some(builder) = self.builders.get_mut(&id) else { return };
-        builder.heard(outstanding, finished, failed);
+    /// How many slots of void leases are free again.
+    fn builder_heard(
+        &mut self,
+        now: Moment,
+        id: BuilderId,
+        outstanding: Vec<LeaseId>,
+        finished: u64,
+        failed: u64,
+    ) -> usize {
+        let Some(builder) = self.builders.get_mut(&id) else { return 0 };
+        let freed = builder.heard(outstanding, finished, failed);
         self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
         if self.health.get(&id).is_some_and(|health| health.is_forgiven(now, finished)) {
             self.health.remove(&id);
             self.timers.stop(&Timer::Forgetting(id));
         }
+        freed
     }
 
     fn builder_draining(&mut self, now: Moment, id: BuilderId, draining: bool) {
@@ -419,8 +432,9 @@ impl Scheduler {
     /// Brings slots and claims together after whatever happened.
     fn settle(&mut self, now: Moment) {
         for architecture in self.wanted_architectures() {
-            self.place(now, &architecture);
-            self.balance(now, &architecture);
+            let mut claims = self.claims(now, Some(&architecture));
+            self.place(now, &architecture, &mut claims);
+            self.balance(now, &architecture, claims);
         }
         self.tell_hopeless(now);
         #[cfg(debug_assertions)]
@@ -433,16 +447,13 @@ impl Scheduler {
     }
 
     /// Gives out free slots while anybody wants one.
-    fn place(&mut self, now: Moment, architecture: &str) {
+    fn place(&mut self, now: Moment, architecture: &str, claims: &mut [Claim]) {
         let mut rooms = self.rooms(now, architecture);
-        let mut claims = self.claims(now, Some(architecture));
-        while let (Some(room), Some(claim)) = (roomiest(&rooms), share::next(&claims)) {
+        while let (Some(room), Some(claim)) = (roomiest(&rooms), share::next(claims)) {
             rooms[room].free -= 1;
-            let claim = &mut claims[claim];
-            claim.held += 1;
             self.n_leases += 1;
-            claim.served = self.n_leases;
-            self.open_lease(now, rooms[room].builder, claim);
+            claims[claim].gains(now, self.n_leases);
+            self.open_lease(now, rooms[room].builder, &claims[claim]);
         }
     }
 
@@ -457,11 +468,13 @@ impl Scheduler {
     }
 
     /// Asks for slots back where somebody has too few while others have more.
-    fn balance(&mut self, now: Moment, architecture: &str) {
-        let mut claims = self.claims(now, Some(architecture));
-        let mut coming = self.slots_coming(now, architecture);
+    fn balance(&mut self, now: Moment, architecture: &str, mut claims: Vec<Claim>) {
         let turn = Timer::Turn(architecture.to_owned());
         self.timers.stop(&turn);
+        if !claims.iter().any(Claim::is_hungry) {
+            return;
+        }
+        let mut coming = self.slots_coming(now, architecture);
         loop {
             match share::recall(now, &claims, coming) {
                 Recall::Now(rich) => {

@@ -29,6 +29,14 @@ impl Claim {
         self.wanted > self.held
     }
 
+    /// One more lease, with this number.
+    pub(super) fn gains(&mut self, now: Moment, number: u64) {
+        self.held += 1;
+        self.kept += 1;
+        self.oldest.get_or_insert(now);
+        self.served = number;
+    }
+
     pub(super) fn unmet(&self) -> u32 {
         self.wanted.saturating_sub(self.held)
     }
