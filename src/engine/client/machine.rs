@@ -192,12 +192,13 @@ impl Client {
         let (class, lease) = (class.clone(), *lease);
         match failure {
             Failure::Builder(why) => {
-                let Some(builder) = self.complain(lease, &why) else { return };
-                self.retry_elsewhere(now, request, class, builder, why);
+                let Some(builder) = self.leases.find(lease).map(|held| held.lease.builder) else { return };
+                self.retry_elsewhere(now, request, class, builder, why.clone());
+                self.complain(lease, &why);
             }
             Failure::Lease(why) => {
-                self.refused(now, lease);
                 self.retry_later(now, request, class, why);
+                self.refused(now, lease);
             }
             Failure::Unit(why) => {
                 self.free(now, lease);
@@ -207,8 +208,8 @@ impl Client {
     }
 
     /// Reports the builder and keeps away from it: what else is held there goes back when its job is done.
-    fn complain(&mut self, lease: LeaseId, why: &Why) -> Option<BuilderId> {
-        let held = self.drop_lease(lease)?;
+    fn complain(&mut self, lease: LeaseId, why: &Why) {
+        let Some(held) = self.drop_lease(lease) else { return };
         let builder = held.lease.builder;
         // One that the scheduler has voided itself is no news.
         if held.fate != Fate::Drop {
@@ -217,7 +218,6 @@ impl Client {
         for other in self.leases.of_builder(builder) {
             self.retire(other, Fate::Return);
         }
-        Some(builder)
     }
 
     fn retry_elsewhere(&mut self, now: Moment, request: RequestId, class: Class, builder: BuilderId, why: Why) {
@@ -370,9 +370,11 @@ impl Client {
         }
     }
 
+    /// Demand goes first: the scheduler would give a returned lease again.
     fn part_with(&mut self, lease: LeaseId, fate: Fate) {
-        self.drop_lease(lease);
+        let Some(held) = self.drop_lease(lease) else { return };
         if fate == Fate::Return {
+            self.announce_exactly(&held.class);
             self.tell(Output::Return { lease });
         }
     }
@@ -396,12 +398,9 @@ impl Client {
 
     /// Idle for long enough. Not while the scheduler is away: there would be no way to get another.
     fn lingered(&mut self, lease: LeaseId) {
-        if self.link != Link::Up || self.leases.find(lease).is_none_or(|held| !held.is_idle()) {
-            return;
+        if self.link == Link::Up && self.leases.find(lease).is_some_and(|held| held.is_idle()) {
+            self.part_with(lease, Fate::Return);
         }
-        let Some(held) = self.drop_lease(lease) else { return };
-        self.announce_before_return(&held.class);
-        self.tell(Output::Return { lease });
     }
 
     fn drop_lease(&mut self, lease: LeaseId) -> Option<Held> {
@@ -539,8 +538,8 @@ impl Client {
         }
     }
 
-    /// What there is without the lease that is about to go back, told first: the scheduler would give it again.
-    fn announce_before_return(&mut self, class: &Class) {
+    /// As [`Self::announce`], small falls too.
+    fn announce_exactly(&mut self, class: &Class) {
         let Some(work) = self.work.get(class) else { return };
         let Demand { wanted, held } = self.demand(class, work);
         self.announce_slots(class, wanted.max(held));

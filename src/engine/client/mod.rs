@@ -12,3 +12,6 @@ mod unit;
 pub use event::{Failure, Input, Output, Settings, Snapshot};
 pub use machine::Client;
 pub use stats::{Phase, Recorder};
+
+#[cfg(test)]
+mod tests;

@@ -12,3 +12,6 @@ mod share;
 
 pub use event::{Input, Output, Settings, Snapshot};
 pub use machine::Scheduler;
+
+#[cfg(test)]
+mod tests;

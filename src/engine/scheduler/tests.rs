@@ -1,0 +1,275 @@
+//! Stories of a farm, one line each: what the scheduler is told, and what it says to the last of it.
+
+use std::time::Duration;
+
+use crate::engine::scheduler::{Input, Output, Scheduler, Settings};
+use crate::engine::wire::farm::Class;
+use crate::model::digest::Digest;
+use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
+use crate::model::moment::Moment;
+use crate::model::toolchain::ToolchainId;
+
+/// `b1`, `c2`, `l3`: the number behind the letter.
+fn number(word: &str) -> u8 {
+    word[1..].parse().unwrap()
+}
+
+fn digest(word: &str) -> Digest {
+    Digest::from_bytes([number(word); 32])
+}
+
+fn builder(word: &str) -> BuilderId {
+    BuilderId(digest(word))
+}
+
+fn client(word: &str) -> ClientId {
+    ClientId(digest(word))
+}
+
+/// `l3` is this scheduler's, `x3` another's.
+fn lease(word: &str) -> LeaseId {
+    let instance = Instance(u64::from(word.starts_with('x')));
+    LeaseId { instance, number: number(word).into() }
+}
+
+fn leases(words: &[&str]) -> Vec<LeaseId> {
+    words.iter().map(|word| lease(word)).collect()
+}
+
+fn class(architecture: &str) -> Class {
+    Class { toolchain: ToolchainId(Digest::from_bytes([0; 32])), architecture: architecture.to_owned() }
+}
+
+fn name(letter: char, digest: Digest) -> String {
+    format!("{letter}{}", digest.as_bytes()[0])
+}
+
+fn show(output: Output) -> String {
+    let of = |client: ClientId| name('c', client.0);
+    let at = |builder: BuilderId| name('b', builder.0);
+    match output {
+        Output::Granted { client, lease, builder, epoch, .. } => {
+            format!("{} has l{} at {} epoch {epoch}", of(client), lease.number, at(builder))
+        }
+        Output::Revoked { client, lease } => format!("{} lost l{}", of(client), lease.number),
+        Output::Recalled { client, lease } => format!("{} recall l{}", of(client), lease.number),
+        Output::Hopeless { client, hopeless, .. } => format!("{} hopeless {hopeless}", of(client)),
+        Output::Epoch { builder, epoch } => format!("{} epoch {epoch}", at(builder)),
+        Output::CloseBuilder { builder } => format!("close {}", at(builder)),
+        Output::CloseClient { client } => format!("close {}", of(client)),
+    }
+}
+
+struct Story {
+    machine: Scheduler,
+    now: Moment,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { machine: Scheduler::new(Settings::new(Instance(0))), now: Moment::START }
+    }
+
+    fn tell(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let input = match words[..] {
+            ["wait", millis] => return self.wait(millis.parse().unwrap()),
+            [b, "joins", slots, ref outstanding @ ..] => Input::BuilderJoined {
+                builder: builder(b),
+                name: b.to_owned(),
+                addresses: Vec::new(),
+                slots: slots.parse().unwrap(),
+                architecture: "x86_64".to_owned(),
+                outstanding: leases(outstanding),
+            },
+            [b, "beats", finished, ref outstanding @ ..] => Input::BuilderHeartbeat {
+                builder: builder(b),
+                outstanding: leases(outstanding),
+                finished: finished.parse().unwrap(),
+                failed: 0,
+            },
+            [b, "drains"] => Input::BuilderDraining { builder: builder(b), draining: true },
+            [b, "is", "lost"] => Input::BuilderLost { builder: builder(b) },
+            [c, "comes"] => Input::ClientJoined { client: client(c), name: c.to_owned() },
+            [c, "beats"] => Input::ClientHeartbeat { client: client(c) },
+            [c, "wants", slots] => {
+                Input::Demand { client: client(c), class: class("x86_64"), slots: slots.parse().unwrap() }
+            }
+            [c, "wants", slots, architecture] => {
+                Input::Demand { client: client(c), class: class(architecture), slots: slots.parse().unwrap() }
+            }
+            [c, "returns", l] => Input::Returned { client: client(c), lease: lease(l) },
+            [c, "complains", b, l] => Input::Complaint { client: client(c), builder: builder(b), lease: lease(l) },
+            [c, "is", "gone"] => Input::ClientLost { client: client(c) },
+            _ => panic!("what is {line:?}?"),
+        };
+        self.machine.handle(self.now, input);
+    }
+
+    /// Time passes, and nobody is heard of.
+    fn wait(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        while let Some(moment) = self.machine.poll_timeout().filter(|&moment| moment <= end) {
+            self.machine.handle_timeout(moment);
+        }
+        self.now = end;
+    }
+
+    fn outputs(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.machine.poll_output()).map(show).collect()
+    }
+}
+
+/// Tells a story; what comes out after its last line.
+#[track_caller]
+fn check(story: &str, expected: &[&str]) {
+    assert_eq!(tell(story), expected);
+}
+
+fn tell(text: &str) -> Vec<String> {
+    let mut story = Story::new();
+    let mut outputs = Vec::new();
+    for line in text.split(';') {
+        story.outputs();
+        story.tell(line.trim());
+        outputs = story.outputs();
+    }
+    outputs
+}
+
+#[test]
+fn demand_is_met_by_the_roomiest_builders_and_no_further() {
+    check(
+        "b1 joins 2; b2 joins 4; c1 comes; c1 wants 5",
+        &[
+            "c1 has l1 at b2 epoch 2",
+            "c1 has l2 at b1 epoch 1",
+            "c1 has l3 at b2 epoch 2",
+            "c1 has l4 at b2 epoch 2",
+            "c1 has l5 at b1 epoch 1",
+        ],
+    );
+    check("b1 joins 1; c1 comes; c1 wants 1; c1 wants 3", &[]);
+    check("c1 comes; c1 wants 1; b1 joins 2", &["b1 epoch 1", "c1 has l1 at b1 epoch 1"]);
+    check("b1 joins 1; c1 comes; c1 wants 3; c1 returns l1", &["c1 has l2 at b1 epoch 1"]);
+    check("b1 joins 1; c1 comes; c1 wants 3; c1 wants 0; c1 returns l1", &[]);
+}
+
+#[test]
+fn a_lease_is_renewed_before_it_ends() {
+    check(
+        "b1 joins 1; c1 comes; c1 wants 1; wait 3900; c1 beats; b1 beats 0; wait 3900; c1 beats; b1 beats 0; wait 2200",
+        &["c1 has l1 at b1 epoch 1"],
+    );
+}
+
+#[test]
+fn others_get_their_share_back_once() {
+    check("b1 joins 4; c1 comes; c2 comes; c1 wants 9; c2 wants 9", &["c1 recall l1", "c1 recall l2"]);
+    check("b1 joins 4; c1 comes; c2 comes; c1 wants 9; c2 wants 9; c2 wants 10", &[]);
+    check("b1 joins 4; c1 comes; c2 comes; c1 wants 9; c2 wants 9; c1 returns l2", &["c2 has l5 at b1 epoch 1"]);
+    check("b1 joins 4; c1 comes; c2 comes; c1 wants 9; c2 wants 1", &["c1 recall l1"]);
+    // Those without a job go first.
+    check(
+        "b1 joins 4; c1 comes; c2 comes; c1 wants 9; b1 beats 0 l1 l2; c2 wants 9",
+        &["c1 recall l3", "c1 recall l4"],
+    );
+}
+
+#[test]
+fn a_single_slot_changes_hands_after_a_turn() {
+    let story = "b1 joins 1; c1 comes; c2 comes; c1 wants 9; c2 wants 9";
+    check(story, &[]);
+    check(&format!("{story}; wait 1999"), &[]);
+    check(&format!("{story}; wait 2000"), &["c1 recall l1"]);
+}
+
+#[test]
+fn a_lost_builder_is_forgotten_and_welcome() {
+    let story = "b1 joins 1; b2 joins 1; c1 comes; c1 wants 2";
+    check(&format!("{story}; b1 is lost"), &["c1 lost l1"]);
+    check(&format!("{story}; b1 is lost; b1 joins 1"), &["b1 epoch 3", "c1 has l3 at b1 epoch 3"]);
+    // It has come back before anybody noticed that it was gone.
+    check(&format!("{story}; b1 joins 1"), &["c1 lost l1", "b1 epoch 3", "c1 has l3 at b1 epoch 3"]);
+    check("b1 joins 1; c1 comes; wait 3000; c1 beats; wait 1000", &["close b1"]);
+}
+
+#[test]
+fn slots_of_an_earlier_scheduler_are_taken_until_a_heartbeat_frees_them() {
+    let story = "c1 comes; c1 wants 2; b1 joins 2 x7 x8";
+    check(story, &["b1 epoch 1"]);
+    check(&format!("{story}; b1 beats 0 x7"), &["c1 has l1 at b1 epoch 1"]);
+    check(&format!("{story}; b1 beats 0 x7; b1 beats 0 x7"), &[]);
+    check(&format!("{story}; b1 beats 0 x7; b1 beats 0"), &["c1 has l2 at b1 epoch 1"]);
+}
+
+#[test]
+fn a_lost_clients_leases_are_void_and_others_renewed() {
+    let story = "b1 joins 2; c1 comes; c2 comes; c1 wants 1; c2 wants 2; c1 is gone";
+    check(story, &["c2 has l2 at b1 epoch 2", "b1 epoch 2"]);
+    check(&format!("{story}; b1 beats 0 l1"), &[]);
+    check(&format!("{story}; b1 beats 0"), &["c2 has l3 at b1 epoch 2"]);
+    check("b1 joins 1; c1 comes; wait 3000; b1 beats 0; wait 1000", &["close c1"]);
+    check("b1 joins 1; c1 comes; c1 wants 1; c1 comes", &["b1 epoch 2"]);
+}
+
+#[test]
+fn a_complaint_pauses_the_builder_and_doubles() {
+    let story = "b1 joins 2; c1 comes; c1 wants 2; c1 complains b1 l1";
+    check(story, &["c1 recall l2"]);
+    let alone = "b1 joins 1; c1 comes; c1 wants 1; c1 complains b1 l1; b1 beats 0";
+    check(alone, &[]);
+    check(&format!("{alone}; wait 1999"), &[]);
+    check(&format!("{alone}; wait 2000"), &["c1 has l2 at b1 epoch 1"]);
+    let again = format!("{alone}; wait 2000; c1 complains b1 l2; b1 beats 0; c1 beats");
+    check(&format!("{again}; wait 3900"), &[]);
+    check(&format!("{again}; wait 3900; c1 beats; b1 beats 0; wait 100"), &["c1 has l3 at b1 epoch 1"]);
+    // Forgiven after good work.
+    let forgiven = format!("{alone}; wait 2000; b1 beats 32; c1 complains b1 l2; b1 beats 32; c1 beats");
+    check(&format!("{forgiven}; wait 2000"), &["c1 has l3 at b1 epoch 1"]);
+    // Not its fault any more, or never was.
+    check("b1 joins 1; c1 comes; c1 wants 1; b1 joins 1; c1 complains b1 l1", &[]);
+    check(
+        "b1 joins 1; c1 comes; c1 wants 1; c2 comes; c2 complains b1 l1; c1 returns l1",
+        &["c1 has l2 at b1 epoch 1"],
+    );
+}
+
+#[test]
+fn a_pause_outlives_a_restart() {
+    check("b1 joins 1; c1 comes; c1 wants 1; c1 complains b1 l1; b1 is lost; b1 joins 1", &["b1 epoch 2"]);
+}
+
+#[test]
+fn a_draining_builder_gets_nothing_new() {
+    check("b1 joins 1; c1 comes; c1 wants 2; b1 drains", &["c1 recall l1"]);
+    check("b1 joins 1; c1 comes; c1 wants 2; b1 drains; c1 returns l1", &[]);
+}
+
+#[test]
+fn hope_has_its_time() {
+    let story = "b1 joins 1; c1 comes; c1 wants 1 aarch64";
+    check(&format!("{story}; wait 3999"), &[]);
+    check(&format!("{story}; wait 3999; c1 beats; b1 beats 0; wait 1"), &["c1 hopeless true"]);
+    let late = "b1 joins 1; c1 comes; wait 3999; b1 beats 0; c1 beats; wait 3000; b1 beats 0; c1 beats; b1 is lost";
+    check(&format!("{late}; c1 wants 1"), &[]);
+    check(&format!("{late}; c1 wants 1; wait 3000; c1 beats; wait 1000"), &["c1 hopeless true"]);
+    check(
+        &format!("{late}; c1 wants 1; wait 3000; c1 beats; wait 1000; c1 wants 0; b1 joins 1"),
+        &["b1 epoch 2", "c1 hopeless false"],
+    );
+}
+
+#[test]
+fn people_see_the_state_of_each_builder() {
+    let mut story = Story::new();
+    for line in "b1 joins 2; b2 joins 2; b3 joins 2 x1; b4 joins 2; c1 comes; c1 wants 8; c1 complains b2 l2; b4 drains"
+        .split(';')
+    {
+        story.tell(line.trim());
+    }
+    let farm = story.machine.snapshot(story.now);
+    let states: Vec<&str> = farm.builders.iter().map(|builder| builder.state.as_str()).collect();
+    assert_eq!(states, ["ready", "quarantined", "recovering", "draining"]);
+    assert_eq!((farm.clients, farm.queued), (1, 2));
+}
