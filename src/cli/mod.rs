@@ -1,1 +1,89 @@
+//! The control command: asks the client daemon, writes configuration, and tries a farm out.
+//!
+//! It knows nothing by itself: what it shows are the daemon's documents (`model::report`), put into words here and nowhere
+//! else. Blocking, like the wrapper: it does one thing and ends.
 
+mod accounts;
+mod arguments;
+mod ask;
+mod config;
+mod explain;
+mod farm;
+mod render;
+mod stats;
+mod status;
+mod trial;
+mod why;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::arguments::{Arguments, AuthCommand, Command, ConfigCommand, FarmCommand};
+use crate::model::exit;
+use crate::os::sys::wrapper::GivenSignals;
+
+/// Why there is no answer: an exit status of [`exit`] and one line for people.
+#[derive(Debug)]
+struct Failure {
+    status: u8,
+    line: String,
+}
+
+impl Failure {
+    fn new(status: u8, cause: impl Display) -> Self {
+        Self { status, line: cause.to_string() }
+    }
+
+    /// For `map_err`.
+    fn with<E: Display>(status: u8) -> impl Fn(E) -> Self {
+        move |cause| Self::new(status, cause)
+    }
+}
+
+/// What `farccctl` does from its arguments to its exit status.
+pub fn run() -> ExitCode {
+    let signals = GivenSignals::note();
+    let status = match perform(Arguments::parse().command, signals) {
+        Ok(status) => status,
+        Err(failure) => {
+            say(&failure.line);
+            failure.status
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn perform(command: Command, signals: GivenSignals) -> Result<u8, Failure> {
+    match command {
+        Command::Stats(options) => stats::show(&options),
+        Command::Why(options) => why::show(&options),
+        Command::Status(options) => status::show(&options),
+        Command::Builders(options) => status::show_builders(&options),
+        Command::Config { command: ConfigCommand::Check(options) } => config::check(&options),
+        Command::Farm { command: FarmCommand::Invite(options) } => farm::invite(&options),
+        Command::Farm { command: FarmCommand::Join(options) } => farm::join(&options),
+        Command::Auth { command: AuthCommand::GenerateSharedToken } => farm::generate_token(),
+        Command::Stop => status::stop(),
+        Command::Try(options) => trial::run(&options, signals),
+    }
+}
+
+/// Writes an answer. A reader that has seen enough is no failure.
+fn print(text: &str) -> Result<u8, Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(exit::OUTPUT, format_args!("cannot write the answer: {error}")))
+        }
+        _ => Ok(exit::OK),
+    }
+}
+
+/// One line, or a few, for people.
+fn say(words: &str) {
+    // Nobody is there to be told that nobody can be told.
+    io::stderr().write_all(format!("farccctl: {words}\n").as_bytes()).ok();
+}

@@ -19,6 +19,15 @@ pub const DIRECTORY: u8 = 7;
 /// farcc's own mistake; the journal has the rest.
 pub const INTERNAL: u8 = 70;
 
+// Of `farccctl` alone.
+
+/// The answer is no: the file is not known, the farm does not answer, something is there already.
+pub const NEGATIVE: u8 = 1;
+/// There is no client daemon to ask.
+pub const NO_DAEMON: u8 = 69;
+/// The answer could not be written.
+pub const OUTPUT: u8 = 74;
+
 /// Name and sentence of each status: the man pages have the same table, and a test compares them.
 pub const ALL: &[(u8, &str)] = &[
     (OK, "success"),
@@ -30,6 +39,10 @@ pub const ALL: &[(u8, &str)] = &[
     (DIRECTORY, "directory not usable"),
     (INTERNAL, "internal error"),
 ];
+
+/// What `farccctl` knows in addition, in the same form.
+pub const CONTROL: &[(u8, &str)] =
+    &[(NEGATIVE, "negative answer"), (NO_DAEMON, "no client daemon"), (OUTPUT, "output not written")];
 
 #[cfg(test)]
 mod tests {

@@ -65,6 +65,10 @@ pub const OUTPUT_FILES_MAX: usize = 200;
 pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 253;
 /// After a wrapper has started a daemon, the next start must wait this long: one that cannot start is not started for each unit.
 pub const AUTOSTART_PAUSE: Duration = Duration::from_secs(2);
+/// A daemon of a throwaway farm must be ready by then; a builder tries its sandbox out before.
+pub const TRIAL_READY_MAX: Duration = Duration::from_secs(30);
+/// A daemon of a throwaway farm that has not ended by then is killed.
+pub const TRIAL_END_MAX: Duration = Duration::from_secs(5);
 /// Records that `farccctl why` can look at.
 pub const HISTORY_UNITS_MAX: usize = 8192;
 

@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod foreground;
 pub mod inputs;
 pub mod local;
 pub mod net;

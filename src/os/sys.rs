@@ -388,6 +388,11 @@ pub mod wrapper {
             given
         }
 
+        /// Whether `signal` was given as blocked.
+        pub fn blocks(&self, signal: i32) -> bool {
+            self.mask.contains(signal)
+        }
+
         fn restore(&self) {
             let disposition = |ignored| if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
             dispose(libc::SIGPIPE, disposition(self.sigpipe_ignored));
@@ -406,13 +411,13 @@ pub mod wrapper {
         }
     }
 
-    /// `command` is killed when this process dies, by SIGKILL too.
-    pub fn die_with_this_process(command: &mut Command) {
+    /// `command` gets `signal` when this process dies, by whatever.
+    pub fn die_with_this_process(command: &mut Command, signal: i32) {
         let parent = std::process::id();
         let ask = move || {
             // SAFETY: plain system calls with constant arguments, safe after fork.
             unsafe {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::prctl(libc::PR_SET_PDEATHSIG, signal);
                 if libc::getppid().cast_unsigned() != parent {
                     libc::_exit(1);
                 }

@@ -78,7 +78,7 @@ fn started_lately(lock: &File) -> bool {
 fn start(socket: &Path) -> Result<(), LinkError> {
     let program = find::beside(&["farcc-clientd"]).ok_or(LinkError::NoDaemon)?;
     // Of a daemon that is no more: nobody listens, and the lock is ours.
-    drop(std::fs::remove_file(socket));
+    std::fs::remove_file(socket).ok();
     let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&listener, &SocketAddrUnix::new(socket)?)?;
     listen(&listener, BACKLOG)?;
@@ -90,7 +90,8 @@ fn start(socket: &Path) -> Result<(), LinkError> {
 /// Of the environment what says who and where the user is, and what is meant for farcc. The daemon serves builds to come, so
 /// nothing that belongs to this one goes with it.
 fn environment() -> Vec<CString> {
-    let is_kept = |name: &[u8]| KEPT.contains(&name) || name.starts_with(b"FARCC_");
+    // FARCC_LOG is for this build's terminal, in words that a daemon's configuration does not know.
+    let is_kept = |name: &[u8]| KEPT.contains(&name) || (name.starts_with(b"FARCC_") && name != b"FARCC_LOG");
     std::env::vars_os()
         .filter(|(name, _)| is_kept(name.as_bytes()))
         .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())

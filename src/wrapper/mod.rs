@@ -17,6 +17,7 @@ mod unit;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::model::exit;
 use crate::os::sys::wrapper::GivenSignals;
 use crate::wrapper::invocation::Invocation;
 use crate::wrapper::settings::Settings;
@@ -47,10 +48,7 @@ fn start_daemon(settings: &Settings) -> u8 {
         Ok(_) => 0,
         Err(error) => {
             log::say(format_args!("cannot start the client daemon: {error}"));
-            NO_DAEMON
+            exit::NO_DAEMON
         }
     }
 }
-
-/// Exit status where a daemon is needed and there is none: EX_UNAVAILABLE, as `farccctl` has it.
-const NO_DAEMON: u8 = 69;

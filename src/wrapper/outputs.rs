@@ -76,7 +76,7 @@ fn replace(path: &Path, blob: &Blob, mode: u32) -> io::Result<()> {
     let (mut file, temporary) = create_beside(path, mode)?;
     let result = blob.copy_to(&mut file, || signals.is_pending()).and_then(|()| std::fs::rename(&temporary, path));
     if result.is_err() {
-        drop(std::fs::remove_file(&temporary));
+        std::fs::remove_file(&temporary).ok();
     }
     result
 }

@@ -95,12 +95,12 @@ impl Unit<'_> {
         if let Err(error) = outputs::write(&finished.outputs, descriptors) {
             self.log(Level::Error, format_args!("local: {}: {error}", Reason::WriteFailed));
             // Should the daemon be gone, nobody needs to know.
-            drop(link.send(&ToDaemon::WriteFailed { detail: error.to_string() }));
+            link.send(&ToDaemon::WriteFailed { detail: error.to_string() }).ok();
             return self.become_compiler();
         }
         self.log(Level::Info, format_args!("remote on {}", finished.builder));
         outputs::print(&finished.stdout, &finished.stderr);
-        drop(link.send(&ToDaemon::Written));
+        link.send(&ToDaemon::Written).ok();
         0
     }
 

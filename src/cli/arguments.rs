@@ -1,0 +1,184 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Look at farcc, set it up, try it out
+#[derive(Parser, Debug)]
+#[command(name = "farccctl", version, after_help = "See farccctl(1).", max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// How many units went where, and why
+    Stats(StatsOptions),
+    /// What happened to the last compile of a file, and why
+    Why(WhyOptions),
+    /// The client daemon, its scheduler and the whole farm
+    Status(StatusOptions),
+    /// The builders of the farm
+    Builders(BuildersOptions),
+    /// Look at configuration files
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Bring machines together
+    Farm {
+        #[command(subcommand)]
+        command: FarmCommand,
+    },
+    /// Make tokens
+    Auth {
+        #[command(subcommand)]
+        command: AuthCommand,
+    },
+    /// Run a command with a throwaway farm of three daemons on this machine
+    Try(TryOptions),
+    /// End the client daemon; the next compile starts it again
+    Stop,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatsOptions {
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show them, then begin to count anew
+    #[arg(long)]
+    pub(crate) reset: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhyOptions {
+    /// A source or an object
+    pub(crate) file: PathBuf,
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusOptions {
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The farm's numbers as `sccache --dist-status` prints them
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) dist: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BuildersOptions {
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Read what the daemons would read, and show what it means
+    Check(CheckOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckOptions {
+    /// Whose configuration; without it, the client's and that of every daemon that has one here
+    pub(crate) role: Option<Role>,
+    /// This file instead of those that are looked for
+    #[arg(long, value_name = "FILE", requires = "role")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    Client,
+    Scheduler,
+    Builder,
+}
+
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Scheduler => "scheduler",
+            Self::Builder => "builder",
+        }
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum FarmCommand {
+    /// On the scheduler: print one line with which other machines join. It holds the farm's secrets
+    Invite(InviteOptions),
+    /// On other machines: join the farm that the line is from
+    Join(JoinOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InviteOptions {
+    /// The scheduler's address as others see it; by default `public_addr`, or else the name of this host
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) address: Option<String>,
+    /// Invite clients only
+    #[arg(long)]
+    pub(crate) client: bool,
+    /// Invite builders only
+    #[arg(long, conflicts_with = "client")]
+    pub(crate) builder: bool,
+    /// The scheduler's configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JoinOptions {
+    /// The line that `farccctl farm invite` has printed
+    pub(crate) line: String,
+    /// As a client: for this user. The default of ordinary users
+    #[arg(long)]
+    pub(crate) client: bool,
+    /// As a builder: for this machine. The default of root
+    #[arg(long, conflicts_with = "client")]
+    pub(crate) builder: bool,
+    /// With --client: for every user of this machine
+    #[arg(long, requires = "client")]
+    pub(crate) system: bool,
+    /// Replace a file that says something else
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AuthCommand {
+    /// Print a token that nobody can guess
+    GenerateSharedToken,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TryOptions {
+    /// Slots of the builder; by default one for each processor
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::model::limits::SLOTS_MAX)))]
+    pub(crate) slots: Option<u32>,
+    /// Keep the directory with configuration, caches and logs, and log everything
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The command, in which `gcc`, `cc`, `clang` and so on are farcc's
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,58 @@
+//! Tables, times and counts for people.
+
+use std::time::Duration;
+
+/// Rows of cells, in columns as wide as they need; the last one is not padded.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// With as many digits as anyone looks at.
+pub(crate) fn duration(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds >= 10.0 => format!("{seconds:.0} s"),
+        seconds if seconds >= 1.0 => format!("{seconds:.1} s"),
+        seconds => format!("{:.0} ms", seconds * 1000.0),
+    }
+}
+
+/// `1 builder`, `2 builders`.
+pub(crate) fn count(number: impl Into<u64>, one: &str) -> String {
+    match number.into() {
+        1 => format!("1 {one}"),
+        number => format!("{number} {one}s"),
+    }
+}
+
+/// Text from elsewhere on a terminal: control characters could do more than be seen.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a", "bbb", "c"], ["aaaé", "b", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "a     bbb  c\naaaé  b\n");
+    }
+
+    #[test]
+    fn times_have_few_digits() {
+        let check = |milliseconds| duration(Duration::from_millis(milliseconds));
+        assert_eq!((check(7), check(1240), check(65_400)), ("7 ms".into(), "1.2 s".into(), "65 s".into()));
+    }
+}
