@@ -22,8 +22,8 @@ TARGET  = $(or $(CARGO_TARGET_DIR),target)/release
 DAEMONS = farcc-clientd farcc-schedulerd farcc-builderd
 MASKS   = gcc g++ cc c++ clang clang++
 PAGES   = $(wildcard docs/man/*.md)
-# Whichever is there turns the pages into man format; without one they are installed as they are.
-MD2MAN := $(firstword $(foreach tool,pandoc go-md2man lowdown,$(if $(shell command -v $(tool) 2>/dev/null),$(tool))))
+# Turns the pages into man format; without it they are installed as they are.
+PANDOC := $(shell command -v pandoc 2>/dev/null)
 
 all:
 	$(CARGO) build --release --locked
@@ -47,20 +47,23 @@ install:
 	$(INSTALL) -m 644 dbus/*.xml $(DESTDIR)$(DBUSDIR)/interfaces
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
 	$(MAKE) install-man
+	$(if $(DESTDIR),,$(MAKE) announce)
 
 # docs/man/NAME.SECTION.md becomes NAME.SECTION.
 install-man:
 	for page in $(PAGES); do \
 	    name=$$(basename $$page .md); section=$${name##*.}; \
-	    $(INSTALL) -d $(DESTDIR)$(MANDIR)/man$$section || exit 1; \
-	    out=$(DESTDIR)$(MANDIR)/man$$section/$$name; \
-	    case "$(MD2MAN)" in \
-	    pandoc)    pandoc -s -f markdown -t man -o $$out $$page ;; \
-	    go-md2man) go-md2man -in $$page -out $$out ;; \
-	    lowdown)   lowdown -s -t man -o $$out $$page ;; \
-	    *)         $(INSTALL) -m 644 $$page $(DESTDIR)$(DOCDIR) ;; \
-	    esac || exit 1; \
+	    if [ -z "$(PANDOC)" ]; then \
+	        $(INSTALL) -m 644 $$page $(DESTDIR)$(DOCDIR) || exit 1; \
+	    else \
+	        $(INSTALL) -d $(DESTDIR)$(MANDIR)/man$$section && \
+	        $(PANDOC) -s -f markdown -t man -o $(DESTDIR)$(MANDIR)/man$$section/$$name $$page || exit 1; \
+	    fi; \
 	done
+
+# Tells the running system of what was installed; a package leaves that to its own means.
+announce:
+	if [ -d /run/systemd/system ]; then systemd-sysusers && systemctl daemon-reload && journalctl --update-catalog; fi
 
 # Compiles a real project through a farm on this machine, and compares every object.
 demo:
@@ -88,4 +91,4 @@ bench:
 clean:
 	$(CARGO) clean
 
-.PHONY: all install install-man demo check check-fast system-test faults bench clean
+.PHONY: all install install-man announce demo check check-fast system-test faults bench clean

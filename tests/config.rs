@@ -4,6 +4,8 @@
 //! `--config FILE` and `NAME=VALUE` variables in any order. What follows is the outcome: warnings, then settings, or the error.
 //! `UPDATE_EXPECTED=1` writes it; then read the difference.
 
+#![allow(clippy::unwrap_used, reason = "a test whose world cannot be set up has failed")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -112,7 +114,7 @@ fn a_file_that_may_not_be_read_is_named() {
     let etc = directory.path().join("etc/farcc");
     fs::create_dir_all(&etc).unwrap();
     fs::write(etc.join("client.toml"), "").unwrap();
-    fs::set_permissions(etc.join("client.toml"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(etc.join("client.toml"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // Another user may not be allowed to reach the test's own program: a copy is within reach.
     let program = directory.path().join("test");

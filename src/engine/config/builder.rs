@@ -87,6 +87,11 @@ impl BuilderConfig {
         Ok(Checked { config, warnings: reader.finish(&[])? })
     }
 
+    /// What clients are told, for a builder that listens on `port`. No host means: the address the scheduler sees.
+    pub fn offered_address(&self, port: u16) -> String {
+        self.public_addr.as_ref().map_or_else(|| format!(":{port}"), ToString::to_string)
+    }
+
     /// Everything as it is in effect, for people.
     pub fn settings(&self) -> Vec<Setting> {
         let or = |value: Option<String>, otherwise: &str| value.unwrap_or_else(|| otherwise.to_owned());

@@ -180,7 +180,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "farcc://.{0,80}") {
-            let _ = text.parse::<Invite>();
+            text.parse::<Invite>().ok();
         }
     }
 }

@@ -64,6 +64,14 @@ impl SchedulerConfig {
         Ok(Checked { config, warnings: reader.finish(&[])? })
     }
 
+    /// Where invitations send others: the configured address, or this host's name where that is every address.
+    pub fn invite_address(&self, host_name: &str) -> HostPort {
+        match self.public_addr.is_wildcard() {
+            true => HostPort::new(host_name, self.public_addr.port),
+            false => self.public_addr.clone(),
+        }
+    }
+
     /// Everything as it is in effect, for people.
     pub fn settings(&self) -> Vec<Setting> {
         let token = |token: &Option<Secret>| token.as_ref().map_or("(generated)".to_owned(), ToString::to_string);
@@ -84,4 +92,21 @@ fn public_addr(reader: &mut Reader) -> Result<HostPort, ConfigError> {
         HostPort::parse(&text, SCHEDULER_PORT).map_err(|cause| Problem::Address { key: "public_addr".into(), cause })
     };
     Ok(text.map(parse)?.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::config::document::parse;
+
+    #[test]
+    fn nobody_is_invited_to_a_wildcard() {
+        let address = |text: &str| {
+            let document = parse("f", text).unwrap();
+            SchedulerConfig::check(document, &Facts::default()).unwrap().config.invite_address("oak").to_string()
+        };
+        assert_eq!(address(""), "oak:10600");
+        assert_eq!(address("public_addr = \"0.0.0.0:7\""), "oak:7");
+        assert_eq!(address("public_addr = \"farm.example.org\""), "farm.example.org:10600");
+    }
 }
