@@ -200,16 +200,11 @@ async fn the_log_level_is_changed_in_syslogs_words() {
 async fn a_bus_that_goes_away_and_comes_back_changes_nothing_for_the_daemon() {
     let directory = public_directory();
     let address = format!("unix:path={}", directory.path().join("bus").display());
-    let (object, publish, _commands) = builder();
+    let publish = watch::channel(builder_snapshot()).0;
+    let (commands, _received) = bus::commands();
     let names = bus::BUILDER;
     // No bus yet: the daemon has to live with that.
-    let task = tokio::spawn(bus::serve(
-        Bus::Address(address.clone()),
-        names,
-        object,
-        LogControl::new(log()),
-        publish.subscribe(),
-    ));
+    let task = tokio::spawn(bus::serve_builder(Bus::Address(address.clone()), publish.subscribe(), commands, log()));
     for slots_used in [1, 2] {
         let daemon = BusDaemon::start(directory.path());
         publish.send_modify(|snapshot| snapshot.slots_used = slots_used);
@@ -228,10 +223,10 @@ async fn others_may_look_and_not_touch() {
     let directory = public_directory();
     let _daemon = BusDaemon::start(directory.path());
     let address = format!("unix:path={}", directory.path().join("bus").display());
-    let (object, publish, mut commands) = builder();
+    let publish = watch::channel(builder_snapshot()).0;
+    let (sender, mut commands) = bus::commands();
     let names = bus::BUILDER;
-    let serving = bus::serve(Bus::Address(address.clone()), names, object, LogControl::new(log()), publish.subscribe());
-    let _task = tokio::spawn(serving);
+    let _task = tokio::spawn(bus::serve_builder(Bus::Address(address.clone()), publish.subscribe(), sender, log()));
     let client = Builder::address(address.as_str()).build().await.unwrap();
     wait_for_name(&client, names.name).await;
 

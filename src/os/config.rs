@@ -6,6 +6,7 @@
 //! `~/.config/farcc/config.toml` and `FARCC_*` variables. A file given by `--config` replaces all of these, `FARCC_LOG` aside, which every daemon takes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,7 +20,7 @@ use crate::model::limits::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX, TOKEN_BYTES_GENER
 use crate::os::systemd::credentials;
 
 /// Where to look: a root other than `/` and a made-up environment make this testable.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sources {
     pub root: PathBuf,
     /// `--config FILE`: the only file that is read.
@@ -28,6 +29,21 @@ pub struct Sources {
     /// Processors this process may use.
     pub cpus: u32,
     pub host_name: String,
+}
+
+/// Without the variables' values: one may be a token.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<_> = self.variables.keys().collect();
+        let Self { root, file, cpus, host_name, .. } = self;
+        f.debug_struct("Sources")
+            .field("root", root)
+            .field("file", file)
+            .field("variables", &variables)
+            .field("cpus", cpus)
+            .field("host_name", host_name)
+            .finish()
+    }
 }
 
 impl Sources {

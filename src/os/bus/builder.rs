@@ -1,5 +1,7 @@
 //! `org.farcc.Builder1`: one builder, and the two things an administrator can ask of it.
 
+use std::convert::Infallible;
+
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use zbus::message::Header;
@@ -7,7 +9,10 @@ use zbus::{Connection, fdo};
 
 use crate::model::limits::BUS_COMMANDS_MAX;
 use crate::os::bus::authority::require_owner;
-use crate::os::bus::serve::describe;
+use crate::os::bus::log_control::LogControl;
+use crate::os::bus::names::BUILDER;
+use crate::os::bus::serve::{Bus, describe, serve};
+use crate::os::systemd::journal::LogHandle;
 
 /// What a builder publishes; the daemon sends a new one whenever something changed.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -42,6 +47,17 @@ pub enum BusCommand {
 /// The channel for them, from the object to the daemon's loop.
 pub fn commands() -> (mpsc::Sender<BusCommand>, mpsc::Receiver<BusCommand>) {
     mpsc::channel(BUS_COMMANDS_MAX)
+}
+
+/// Keeps a builder on `bus` for as long as the future is polled: see [`serve`].
+pub async fn serve_builder(
+    bus: Bus,
+    snapshot: watch::Receiver<BuilderSnapshot>,
+    commands: mpsc::Sender<BusCommand>,
+    log: LogHandle,
+) -> Infallible {
+    let object = BuilderObject::new(snapshot.clone(), commands);
+    serve(bus, BUILDER, object, LogControl::new(log), snapshot).await
 }
 
 #[derive(Clone, Debug)]

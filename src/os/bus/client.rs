@@ -1,19 +1,29 @@
 //! `org.farcc.Client1`: one user's client daemon, on that user's session bus.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use serde::Serialize;
 use tokio::sync::watch;
 use zbus::fdo;
 
 use crate::model::report::{ClientStatus, Stats};
-use crate::os::bus::serve::describe;
+use crate::os::bus::log_control::LogControl;
+use crate::os::bus::names::CLIENT;
+use crate::os::bus::serve::{Bus, describe, serve};
+use crate::os::systemd::journal::LogHandle;
 
 /// What a client daemon publishes; the daemon sends a new one whenever something changed.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct ClientSnapshot {
     pub status: ClientStatus,
     pub stats: Stats,
+}
+
+/// Keeps a client daemon on `bus` for as long as the future is polled: see [`serve`].
+pub async fn serve_client(bus: Bus, snapshot: watch::Receiver<ClientSnapshot>, log: LogHandle) -> Infallible {
+    let object = ClientObject::new(snapshot.clone());
+    serve(bus, CLIENT, object, LogControl::new(log), snapshot).await
 }
 
 #[derive(Clone, Debug)]

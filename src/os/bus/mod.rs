@@ -20,9 +20,9 @@ mod names;
 mod scheduler;
 mod serve;
 
-pub use builder::{BuilderObject, BuilderSnapshot, BusCommand, commands};
-pub use client::{ClientObject, ClientSnapshot};
+pub use builder::{BuilderObject, BuilderSnapshot, BusCommand, commands, serve_builder};
+pub use client::{ClientObject, ClientSnapshot, serve_client};
 pub use log_control::LogControl;
 pub use names::{BUILDER, CLIENT, LOG_CONTROL_PATH, Names, SCHEDULER};
-pub use scheduler::{SchedulerObject, SchedulerSnapshot};
+pub use scheduler::{SchedulerObject, SchedulerSnapshot, serve_scheduler};
 pub use serve::{Bus, publish, serve};

@@ -1,11 +1,16 @@
 //! `org.farcc.Scheduler1`: the farm as its scheduler sees it.
 
+use std::convert::Infallible;
+
 use serde::Serialize;
 use tokio::sync::watch;
 use zbus::fdo;
 
 use crate::model::report::BuilderReport;
-use crate::os::bus::serve::describe;
+use crate::os::bus::log_control::LogControl;
+use crate::os::bus::names::SCHEDULER;
+use crate::os::bus::serve::{Bus, describe, serve};
+use crate::os::systemd::journal::LogHandle;
 
 /// What the scheduler publishes; the daemon sends a new one whenever something changed.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -21,6 +26,12 @@ pub struct SchedulerSnapshot {
     pub slots_used: u32,
     pub jobs_completed: u64,
     pub jobs_failed: u64,
+}
+
+/// Keeps the scheduler on `bus` for as long as the future is polled: see [`serve`].
+pub async fn serve_scheduler(bus: Bus, snapshot: watch::Receiver<SchedulerSnapshot>, log: LogHandle) -> Infallible {
+    let object = SchedulerObject::new(snapshot.clone());
+    serve(bus, SCHEDULER, object, LogControl::new(log), snapshot).await
 }
 
 #[derive(Clone, Debug)]
