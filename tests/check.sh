@@ -1,14 +1,14 @@
 #!/bin/bash
-# check.sh [fast] (make check, make check-fast): every test there is, the cheap ones first; stops at the first that fails.
+# check.sh [--fast] (make check, make check-fast): every test there is, the cheap ones first; stops at the first that fails.
 #
-#   fast   formatting, lints and all tests of `cargo test`: no root, under five minutes
+#   --fast   formatting, lints and all tests of `cargo test`: no root, under five minutes
 #
 # The whole of it adds the tests once more as an ordinary user where root started this, the size of the wrapper, the demo,
 # and, as root, the system test on booted machines. Ends with `check: N passed, N failed`, and what was left out.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
-mode=${1:-all}
+mode=${1:---all}
 passed=0
 left_out=0
 started=$SECONDS
@@ -23,13 +23,13 @@ main() {
   scripts
   step "lints" cargo clippy --locked --all-targets --features system-tests -- -D warnings
   step "tests" cargo test --locked
-  if [ "$mode" = all ]; then
+  if [ "$mode" = --all ]; then
     as_ordinary_user
     step "release build" cargo build --release --locked
     step "size of the wrapper" wrapper_is_small
     step "demo" tests/demo.sh
     if is_root; then
-      step "system test" tests/system/run.sh test
+      step "system test" tests/system/run.sh
     else
       leave_out "system test on booted machines: needs root"
     fi
@@ -94,6 +94,6 @@ wrapper_is_small() {
 }
 
 case $mode in
-  all | fast) main ;;
-  *) die "takes nothing or the word fast, not $mode" ;;
+  --all | --fast) main ;;
+  *) die "takes nothing or --fast, not $mode" ;;
 esac

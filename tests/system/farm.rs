@@ -166,15 +166,16 @@ pub(crate) fn farm() -> Farm {
 
 /// What an administrator does, in the README's words.
 fn set_up() {
-    SCHEDULER.run("systemctl enable --now farcc-scheduler.socket farcc-scheduler.service").ok();
-    let invitation = SCHEDULER.run("farccctl farm invite").ok();
+    let invitation = SCHEDULER.run("systemctl -q enable --now farcc-scheduler.socket && farccctl farm invite").ok();
     for builder in BUILDERS {
-        builder.run(&format!("farccctl farm join '{invitation}' && systemctl enable --now builder.socket")).ok();
+        builder.run(&format!("farccctl farm join '{invitation}' && systemctl -q enable --now builder.socket")).ok();
     }
     CLIENT
         .run("mkdir -p /etc/farcc/client.toml.d && echo 'local_slots = 0' >/etc/farcc/client.toml.d/50-slots.toml")
         .ok();
-    CLIENT.dev(&format!("farccctl farm join '{invitation}' && systemctl --user enable --now farcc-client.socket")).ok();
+    CLIENT
+        .dev(&format!("farccctl farm join '{invitation}' && systemctl --user -q enable --now farcc-client.socket"))
+        .ok();
 }
 
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 #!/bin/bash
-# run.sh [test|faults] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
+# run.sh [--faults] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
 #
-#   test     everything, and each fault once
-#   faults   each fault twenty times, at random moments
+# Runs everything, and each fault once; with --faults the faults only, each of them twenty times, at random moments.
 #
 # Makes the machines' file systems (trees.sh), installs the build of the day into a copy for each with `make install`, boots
 # them (host), and hands over to the test program (main.rs), which sets the farm up as an administrator would and looks at it
@@ -71,8 +70,8 @@ inside() {
   for pid in "${pids[@]}"; do wait "$pid"; done
   export FARCC_SYSTEM_HOST=$here/host
   case $mode in
-    test) FARCC_FAULT_ROUNDS=1 "$test_program" --test-threads=1 --nocapture || status=$? ;;
-    faults) FARCC_FAULT_ROUNDS=20 "$test_program" --test-threads=1 --nocapture faults || status=$? ;;
+    --all) FARCC_FAULT_ROUNDS=1 "$test_program" --test-threads=1 --nocapture || status=$? ;;
+    --faults) FARCC_FAULT_ROUNDS=20 "$test_program" --test-threads=1 --nocapture faults || status=$? ;;
   esac
   mkdir -p "$CARGO_TARGET_DIR/system/journal"
   for machine in "${machines[@]}"; do
@@ -81,8 +80,8 @@ inside() {
   return $status
 }
 
-case ${1:-test} in
-  test | faults) main "${1:-test}" ;;
+case ${1:---all} in
+  --all | --faults) main "${1:---all}" ;;
   inside) shift; inside "$@" ;;
   *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
