@@ -36,6 +36,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let log = journal::start("farcc-builderd", config.log).map_err(Failure::with(exit::INTERNAL))?;
     start::log_warnings(&loaded.warnings);
     let identity = Identity::load_or_create(&config.state_dir).map_err(Failure::with(exit::DIRECTORY))?;
+    start::make_directory(&config.build_dir)?;
+    start::make_directory(&config.cache_dir)?;
     let settings = WorkshopSettings { input_cache_bytes: config.input_cache_bytes };
     let workshop = Workshop::open(&config.build_dir, Arc::new(helper), &settings);
     let workshop = workshop.map_err(Failure::with(exit::DIRECTORY))?;

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::future::Future;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,9 +32,21 @@ impl Failure {
         Self { status, line: cause.to_string() }
     }
 
-    /// For `map_err`.
-    pub fn with<E: Display>(status: u8) -> impl Fn(E) -> Self {
-        move |cause| Self::new(status, cause)
+    /// For `map_err`: the error with all its causes, on one line.
+    pub fn with<E: std::error::Error>(status: u8) -> impl Fn(E) -> Self {
+        move |error| {
+            let mut line = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                // Some errors already say what their cause says.
+                let text = cause.to_string();
+                if !line.ends_with(&text) {
+                    line = format!("{line}: {text}");
+                }
+                source = cause.source();
+            }
+            Self { status, line }
+        }
     }
 }
 
@@ -104,12 +117,21 @@ pub fn block_on<T>(serve: impl Future<Output = Result<T, Failure>>) -> Result<T,
 /// # Errors
 /// Where signals cannot be taken.
 pub fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
-    let failed = Failure::with(exit::INTERNAL);
+    let failed = |error: std::io::Error| Failure::new(exit::INTERNAL, error);
     let mut terminate = signal(SignalKind::terminate()).map_err(&failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(&failed)?;
     Ok(async move {
         tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
     })
+}
+
+/// Makes a directory of this user only, with its parents, where it is not there yet.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn make_directory(path: &Path) -> Result<(), Failure> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Failure::new(exit::DIRECTORY, format!("cannot make {}: {error}", path.display())))
 }
 
 /// Hands sockets to the runtime.

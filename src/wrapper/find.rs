@@ -51,13 +51,15 @@ pub(crate) fn find(command: &Command, path: Option<&OsStr>) -> Result<Compiler, 
     let own = Path::new(OWN_PROGRAM).metadata().ok();
     let named = Path::new(&command.name);
     if !command.name.as_bytes().contains(&b'/') {
-        let path = search(command.base_name(), path, own.as_ref())?;
-        return Ok(Compiler { path, argv0: command.name.clone() });
+        let Found { path, behind_farcc } = search(command.base_name(), path, own.as_ref())?;
+        // gcc looks itself up in PATH, and would find farcc before itself.
+        let argv0 = if behind_farcc { path.clone().into_os_string() } else { command.name.clone() };
+        return Ok(Compiler { path, argv0 });
     }
     match candidate(named, own.as_ref()) {
         Candidate::Program => Ok(Compiler { path: named.to_owned(), argv0: command.name.clone() }),
         Candidate::Farcc => {
-            let path = search(command.base_name(), path, own.as_ref())?;
+            let Found { path, .. } = search(command.base_name(), path, own.as_ref())?;
             Ok(Compiler { argv0: path.clone().into_os_string(), path })
         }
         Candidate::NotExecutable => Err(FindError::NotExecutable),
@@ -65,9 +67,16 @@ pub(crate) fn find(command: &Command, path: Option<&OsStr>) -> Result<Compiler, 
     }
 }
 
+struct Found {
+    path: PathBuf,
+    /// Whoever else looks for the name in PATH finds farcc.
+    behind_farcc: bool,
+}
+
 /// The first program called `name` in `path` that is not farcc.
-fn search(name: &OsStr, path: Option<&OsStr>, own: Option<&Metadata>) -> Result<PathBuf, FindError> {
+fn search(name: &OsStr, path: Option<&OsStr>, own: Option<&Metadata>) -> Result<Found, FindError> {
     let mut error = FindError::NotFound;
+    let mut behind_farcc = false;
     if name.is_empty() {
         return Err(error);
     }
@@ -76,10 +85,11 @@ fn search(name: &OsStr, path: Option<&OsStr>, own: Option<&Metadata>) -> Result<
         let dir = if dir.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(dir)) };
         let found = dir.join(name);
         match candidate(&found, own) {
-            Candidate::Program if calls_farcc(&found) => {}
-            Candidate::Program => return Ok(found),
+            Candidate::Program if calls_farcc(&found) => behind_farcc = true,
+            Candidate::Program => return Ok(Found { path: found, behind_farcc }),
             Candidate::NotExecutable => error = FindError::NotExecutable,
-            Candidate::Farcc | Candidate::Absent => {}
+            Candidate::Farcc => behind_farcc = true,
+            Candidate::Absent => {}
         }
     }
     Err(error)

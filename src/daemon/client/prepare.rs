@@ -113,7 +113,7 @@ impl Workbench {
     /// Decides by the command alone, then gathers what a builder would need. `farm` tells why nothing could be sent anyway.
     pub(super) async fn prepare(
         self: &Arc<Self>,
-        request: CompileRequest,
+        mut request: CompileRequest,
         fds: Vec<OwnedFd>,
         farm: Option<Why>,
     ) -> Prepared {
@@ -126,6 +126,10 @@ impl Workbench {
             Ok(identity) => identity,
             Err(detail) => return Prepared::StepAside(Why::new(Reason::UnknownCompiler, detail)),
         };
+        // Drivers find their parts from the name they are called by: through PATH, where a job has none, or from a path.
+        if let Some(name) = request.argv.first_mut() {
+            name.clone_from(&request.compiler);
+        }
         let (expanded, response_files) = match expand_response_files(&request.argv, &cwd) {
             Ok(expanded) => expanded,
             Err(why) => return Prepared::StepAside(why),

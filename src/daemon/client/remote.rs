@@ -290,7 +290,7 @@ impl Attempt {
         let failed = |reason, detail: String| Failure::Unit(Why::new(reason, detail));
         match compilation.ending {
             Ending::Exited(0) => {}
-            Ending::Exited(status) => return Err(failed(Reason::RemoteError, format!("exit status {status}"))),
+            Ending::Exited(status) => return Err(failed(Reason::RemoteError, first_line(status, &compilation.stderr))),
             // Another machine may have the memory or the instructions that this one lacks.
             Ending::Signalled(signal) => {
                 return Err(Failure::Builder(Why::new(Reason::RemoteSignal, format!("signal {signal}"))));
@@ -459,6 +459,14 @@ fn refused(why: Refusal, message: String) -> Failure {
         Refusal::Version | Refusal::Secret | Refusal::Offer => Failure::Builder(reason),
         Refusal::Request => Failure::Unit(reason),
     }
+}
+
+/// Exit status and the first thing that the remote compiler complained of.
+fn first_line(status: u8, stderr: &[u8]) -> String {
+    const LINE_CHARS_MAX: usize = 200;
+    let text = String::from_utf8_lossy(stderr);
+    let line = text.lines().find(|line| line.contains("error")).or_else(|| text.lines().next()).unwrap_or_default();
+    format!("exit status {status}: {}", line.chars().take(LINE_CHARS_MAX).collect::<String>())
 }
 
 /// A name that no build uses, in a directory that every job has.
