@@ -32,10 +32,11 @@ impl Chance {
     }
 }
 
-/// The seeds to run: `SIM_SEED` alone where it is set, else the first `n`.
-pub(crate) fn seeds(n: u64) -> Vec<u64> {
-    match std::env::var("SIM_SEED") {
-        Ok(seed) => vec![seed.parse().expect("SIM_SEED is a number")],
-        Err(_) => (0..n).collect(),
+/// The seeds to run: `SIM_SEED` alone where it is set, else the first `n`, or the first `SIM_SEEDS` for a long look.
+pub(crate) fn seeds(n: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a seed is a number"));
+    match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(n),
     }
 }

@@ -1,6 +1,6 @@
 //! The machines of all three daemons in one deterministic world.
 //!
-//! `SIM_SEED=…` replays one seed; a failing test prints its seed and the last events.
+//! `SIM_SEED=…` replays one seed, `SIM_SEEDS=…` tries that many; a failing test prints its seed and the last events.
 
 mod chance;
 mod events;
