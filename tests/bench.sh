@@ -19,7 +19,10 @@ main() {
   (cd "$top" && cargo build --release --locked)
   rm -rf "$work"
   zstd_project "$work"
-  FARCC_LOCAL_SLOTS=0 PATH=$release:$PATH farccctl try -- "$top/tests/bench.sh" inside
+  # In there, the compilers' names are farcc.
+  PLAIN_GCC=$(command -v gcc)
+  export PLAIN_GCC
+  PATH=$release:$PATH farccctl try -- "$top/tests/bench.sh" inside
 }
 
 inside() {
@@ -37,7 +40,7 @@ empty_unit() {
   local plain farcc
   : >empty.c
   hyperfine -N --style none --warmup 5 --runs 30 --export-json empty.json \
-    'gcc -c empty.c -o plain.o' 'farcc gcc -c empty.c -o farcc.o' >&2
+    "$PLAIN_GCC -c empty.c -o plain.o" 'farcc gcc -c empty.c -o farcc.o' >&2
   cmp plain.o farcc.o
   plain=$(jq '.results[0].median * 1000' empty.json)
   farcc=$(jq '.results[1].median * 1000' empty.json)

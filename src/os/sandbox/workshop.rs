@@ -113,6 +113,7 @@ impl Workshop {
     /// Opens `directory`, which is the workshop's alone. What an earlier builder left in it goes.
     pub fn open(directory: &Path, helper: Arc<Helper>, settings: &WorkshopSettings) -> Result<Self, OpenError> {
         let fail = |source: io::Error| OpenError::Io { directory: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
         let lock = File::open(directory).map_err(fail)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
