@@ -48,7 +48,8 @@ report() {
   identical=$(count_identical)
   wall=$(awk '{ printf "%.1f", $1 - $3 }' wall)
   client=$(client_cpu)
-  printf '\n%-34s %s\n' units "$units" remote "$remote" local "$(jq .local stats.json)"
+  echo
+  printf '%-34s %s\n' units "$units" remote "$remote" local "$(jq .local stats.json)"
   jq -r '.reasons | to_entries[] | "  because of \(.key)\t\(.value)"' stats.json | expand -t 35
   jq -r '.builders | to_entries[] | "  by \(.key)\t\(.value)"' stats.json | expand -t 35
   printf '%-34s %s s\n' "time, -j$jobs" "$wall"

@@ -24,7 +24,8 @@ use crate::os::sys::wrapper::die_with_this_process;
 pub(crate) struct Daemon {
     name: &'static str,
     child: Child,
-    notices: UnixDatagram,
+    /// Until it is ready. Then it is closed: nobody reads on, and a full queue would stop the daemon where it tells its status.
+    notices: Option<UnixDatagram>,
     log: PathBuf,
 }
 
@@ -57,16 +58,17 @@ impl Daemon {
         // Ctrl-C is for the command; the daemons end when it has ended.
         command.process_group(0);
         die_with_this_process(&mut command, libc::SIGTERM);
-        Ok(Self { name, child: command.spawn()?, notices, log })
+        Ok(Self { name, child: command.spawn()?, notices: Some(notices), log })
     }
 
     /// Waits until it says that it is ready.
     pub(crate) fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let since = Instant::now();
         let mut notice = [0; NOTICE_BYTES_MAX];
-        loop {
-            match self.notices.recv(&mut notice) {
+        while let Some(notices) = &self.notices {
+            match notices.recv(&mut notice) {
                 Ok(bytes) if notice[..bytes].split(|&byte| byte == b'\n').any(|line| line == b"READY=1") => {
+                    self.notices = None;
                     return Ok(());
                 }
                 Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
@@ -84,6 +86,7 @@ impl Daemon {
                 return Err(self.failure(&format!("is not ready after {} s", TRIAL_READY_MAX.as_secs())));
             }
         }
+        Ok(())
     }
 
     /// What went wrong, and what the daemon itself says about it.
