@@ -69,46 +69,57 @@ pub fn fork_into_namespaces() -> io::Result<ForkInto> {
     }
 }
 
-/// How a child ended, and what it and the children it has waited for used.
+/// What processes have used.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    /// As `wait` has it.
-    pub status: i32,
+pub struct Used {
     /// User plus system time.
     pub cpu: Duration,
     /// Largest resident set of one process.
     pub peak_bytes: u64,
 }
 
-/// Waits for the child `pid`.
-pub fn wait_with_usage(pid: libc::pid_t) -> io::Result<Ended> {
-    let mut status = 0;
-    // SAFETY: `rusage` is plain integers.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to locals that outlive the call.
-    if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    let time = |value: libc::timeval| {
-        Duration::from_secs(value.tv_sec.unsigned_abs()) + Duration::from_micros(value.tv_usec.unsigned_abs())
-    };
-    Ok(Ended {
-        status,
-        cpu: time(usage.ru_utime) + time(usage.ru_stime),
-        peak_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
-    })
-}
-
-/// Waits until there is no child left, those included that it inherits as process 1 of a namespace.
-pub fn wait_for_children() -> io::Result<()> {
+/// Waits until there is no child left, those included that it inherits as process 1 of a namespace. What they used is
+/// what those used that somebody has waited for.
+pub fn wait_for_children() -> io::Result<Used> {
     loop {
         // SAFETY: no status is asked for, so no pointer is followed.
         if unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } == -1 {
             match io::Error::last_os_error() {
-                error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+                error if error.raw_os_error() == Some(libc::ECHILD) => break,
                 error if error.kind() == io::ErrorKind::Interrupted => {}
                 error => return Err(error),
             }
+        }
+    }
+    // SAFETY: `rusage` is plain integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a local that outlives the call.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Used::from(usage))
+}
+
+/// Waits for the child `pid`, and tells what it and the children it has waited for used.
+pub fn wait_with_usage(pid: libc::pid_t) -> io::Result<Used> {
+    // SAFETY: `rusage` is plain integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: no status is asked for; the other pointer is to a local that outlives the call.
+    if unsafe { libc::wait4(pid, ptr::null_mut(), 0, &raw mut usage) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Used::from(usage))
+}
+
+impl From<libc::rusage> for Used {
+    fn from(usage: libc::rusage) -> Self {
+        let time = |value: libc::timeval| {
+            Duration::from_secs(value.tv_sec.unsigned_abs()) + Duration::from_micros(value.tv_usec.unsigned_abs())
+        };
+        Self {
+            cpu: time(usage.ru_utime) + time(usage.ru_stime),
+            // The kernel counts KiB.
+            peak_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
         }
     }
 }

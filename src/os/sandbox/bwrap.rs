@@ -28,7 +28,7 @@ impl BwrapVersion {
         Some(Self::new(numbers.next()??, numbers.next()??, numbers.next().unwrap_or(Some(0))?))
     }
 
-    /// Older ones lack options that we need (`--clearenv`, `--disable-userns`).
+    /// Older ones lack options that we need (`--clearenv`, `--json-status-fd` that tells whether the program was executed).
     pub(crate) fn is_usable(self) -> bool {
         self >= Self::new(0, 8, 0)
     }
@@ -83,24 +83,13 @@ pub(crate) struct Sandbox<'a> {
     pub status: RawFd,
 }
 
-/// Every namespace but the network's: that one is there already, empty, made ahead of need since it takes longest.
-/// The host's name is nobody's business. A writable /dev would be memory that no limit of the job counts.
-const ISOLATION: &[&str] = &[
-    "--unshare-user",
-    "--unshare-pid",
-    "--unshare-ipc",
-    "--unshare-uts",
-    "--unshare-cgroup-try",
-    "--disable-userns",
-    "--hostname",
-    "builder",
-    "--die-with-parent",
-    "--new-session",
-    "--cap-drop",
-    "ALL",
-];
+/// The chamber's network, IPC, UTS and cgroup namespaces are as empty as any that bwrap could make, and were made ahead of need; only those are made
+/// again that hide the chamber itself. That no further user namespace can be made is the chamber's doing as well.
+const ISOLATION: &[&str] =
+    &["--unshare-user", "--unshare-pid", "--die-with-parent", "--new-session", "--cap-drop", "ALL"];
 
-const KERNEL_FILES: &[&str] = &["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"];
+/// The chamber's /dev has the few devices that compilers open. bwrap's own would cost it a dozen mounts and another user namespace.
+const KERNEL_FILES: &[&str] = &["--proc", "/proc", "--dev-bind", "/dev", "/dev"];
 
 /// The arguments of bwrap, its own name first.
 pub(crate) fn arguments(sandbox: &Sandbox<'_>) -> Vec<Vec<u8>> {
@@ -190,9 +179,8 @@ mod tests {
         words.iter().map(|word| String::from_utf8(word.clone()).unwrap()).collect::<Vec<_>>().join(" ")
     }
 
-    const BEFORE: &str = "bwrap --unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --disable-userns \
-        --hostname builder --die-with-parent --new-session --cap-drop ALL --seccomp 5 --json-status-fd 6";
-    const AFTER: &str = "--proc /proc --dev /dev --remount-ro /dev --clearenv --setenv LANG C --chdir /home/me";
+    const BEFORE: &str = "bwrap --unshare-user --unshare-pid --die-with-parent --new-session --cap-drop ALL --seccomp 5 --json-status-fd 6";
+    const AFTER: &str = "--proc /proc --dev-bind /dev /dev --clearenv --setenv LANG C --chdir /home/me";
 
     #[test]
     fn old_bwrap() {

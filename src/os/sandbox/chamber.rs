@@ -9,10 +9,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, open, openat2};
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, setrlimit};
 
 use crate::model::limits::{JOB_FILES_MAX, JOB_PROCESSES_MAX, LAUNCH_BYTES_MAX};
@@ -21,7 +22,7 @@ use crate::os::sandbox::bwrap::{self, BwrapVersion, Root, Sandbox, Stacking};
 use crate::os::sandbox::filter::{self, Sockets};
 use crate::os::sandbox::launch::{Attached, Launch, Reply, Request};
 use crate::os::sandbox::message;
-use crate::os::sys::{self, Fork, ForkInto};
+use crate::os::sys::{self, Fork, ForkInto, Used};
 
 /// How sandboxes are made on this machine.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub(crate) enum ChamberError {
     #[error("create namespaces: {0}")]
     Namespaces(io::Error),
     #[error("write {0}: {1}")]
-    IdMap(&'static str, io::Error),
+    Setting(&'static str, io::Error),
     #[error("mount {0}: {1}")]
     Mount(&'static str, rustix::io::Errno),
     #[error("open {}: {errno}", path.display())]
@@ -78,14 +79,12 @@ impl Chamber {
         }
     }
 
-    /// Hands it its job.
+    /// Hands it its job: the first message is for the process that becomes bwrap, the second for process 1.
     pub(crate) fn enter(&self, attached: &Attached) -> io::Result<()> {
         let Attached { reply, launch, stdout, stderr, status } = attached;
-        message::send(
-            &self.door,
-            &Request {},
-            &[reply.as_fd(), launch.as_fd(), stdout.as_fd(), stderr.as_fd(), status.as_fd()],
-        )
+        let all = [reply.as_fd(), launch.as_fd(), stdout.as_fd(), stderr.as_fd(), status.as_fd()];
+        message::send(&self.door, &Request {}, &all)?;
+        message::send(&self.door, &Request {}, &[reply.as_fd()])
     }
 }
 
@@ -98,9 +97,15 @@ fn settle(door: OwnedFd, craft: &Craft, ids: (u32, u32)) -> io::Result<()> {
             sys::exit_at_once(1)
         }
         Fork::Parent(_) => {
-            drop(door);
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-            sys::wait_for_children()
+            let Used { cpu, peak_bytes } = sys::wait_for_children()?;
+            // Told now and not by the helper: to take the namespaces down costs some milliseconds more.
+            match message::receive::<Request>(&door)? {
+                Some((_, reply)) if reply.len() == 1 => {
+                    message::send(&reply[0], &Reply::Ended { cpu, peak_bytes }, &[])
+                }
+                _ => Ok(()),
+            }
         }
     }
 }
@@ -117,20 +122,50 @@ fn inhabit(door: &OwnedFd, craft: &Craft, furnished: Result<(), ChamberError>) {
     }
 }
 
+/// That of the machine is nobody's business.
+const HOST_NAME: &[u8] = b"builder";
+
 /// What every job needs alike.
 fn furnish((uid, gid): (u32, u32)) -> Result<(), ChamberError> {
     let tied = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     tied.and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)).map_err(io::Error::from)?;
-    for (file, content) in [
-        ("/proc/self/setgroups", "deny".to_owned()),
-        ("/proc/self/uid_map", format!("{uid} {uid} 1")),
-        ("/proc/self/gid_map", format!("{gid} {gid} 1")),
-    ] {
-        fs::write(file, content).map_err(|source| ChamberError::IdMap(file, source))?;
-    }
+    let write = |file, content: &str| fs::write(file, content).map_err(|source| ChamberError::Setting(file, source));
+    write("/proc/self/setgroups", "deny")?;
+    write("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
+    write("/proc/self/gid_map", &format!("{gid} {gid} 1"))?;
     // bwrap looks itself up in /proc by numbers that mean something only in this PID namespace.
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("proc", "/proc", "proc", flags, None::<&CStr>).map_err(|errno| ChamberError::Mount("proc", errno))
+    mount("proc", "/proc", "proc", flags, None::<&CStr>).map_err(|errno| ChamberError::Mount("proc", errno))?;
+    furnish_devices()?;
+    // One more is bwrap's; the job's would be too many.
+    write("/proc/sys/user/max_user_namespaces", "1")?;
+    Ok(rustix::system::sethostname(HOST_NAME).map_err(io::Error::from)?)
+}
+
+/// Replaces /dev by one with nothing to write to but devices.
+fn furnish_devices() -> Result<(), ChamberError> {
+    const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+    const LINKS: &[(&str, &str)] = &[("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")];
+    let fault = |errno| ChamberError::Mount("devices", errno);
+    let below = |name: &str| Path::new("/dev").join(name);
+    let open_device = |name: &&str| open(below(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let devices = DEVICES.iter().map(open_device).collect::<Result<Vec<_>, _>>().map_err(fault)?;
+    let (quiet, none) = (MountFlags::NOSUID | MountFlags::NOEXEC, None::<&CStr>);
+    mount("tmpfs", "/dev", "tmpfs", quiet, Some(c"mode=755")).map_err(fault)?;
+    for (name, device) in DEVICES.iter().zip(&devices) {
+        File::create(below(name))?;
+        mount_bind(link_to(device), below(name)).map_err(fault)?;
+        mount_remount(below(name), MountFlags::BIND | quiet, c"").map_err(fault)?;
+    }
+    for (name, target) in LINKS {
+        symlink(format!("/proc/self/fd{target}"), below(name))?;
+    }
+    mount_remount("/dev", MountFlags::BIND | MountFlags::RDONLY | quiet, c"").map_err(fault)
+}
+
+/// Where an open file can be found as a path.
+fn link_to(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Becomes bwrap; returns only where that fails.
@@ -174,12 +209,15 @@ fn stack(stacking: Stacking, launch: &Launch) -> Result<Root, ChamberError> {
     }
     // By descriptor: a path may hold the characters that separate options. `volatile`: or else the kernel would write the
     // whole file system below back to the disk when the job ends. `userxattr`: all that a namespace's root may use.
-    let layers = [&inputs, &launch.toolchain, &upper, &work].map(|path| directory(path));
-    let [inputs, toolchain, upper, work] = layers;
-    let link = |layer: Result<OwnedFd, ChamberError>| layer.map(|fd| (format!("/proc/self/fd/{}", fd.as_raw_fd()), fd));
-    let (inputs, toolchain, upper, work) = (link(inputs)?, link(toolchain)?, link(upper)?, link(work)?);
-    let options =
-        format!("lowerdir={}:{},upperdir={},workdir={},userxattr,volatile", inputs.0, toolchain.0, upper.0, work.0);
+    let [inputs, toolchain, upper, work] =
+        [directory(&inputs)?, directory(&launch.toolchain)?, directory(&upper)?, directory(&work)?];
+    let options = format!(
+        "lowerdir={}:{},upperdir={},workdir={},userxattr,volatile",
+        link_to(&inputs),
+        link_to(&toolchain),
+        link_to(&upper),
+        link_to(&work),
+    );
     let options = CString::new(options).map_err(io::Error::other)?;
     let merged = below("merged");
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
