@@ -65,5 +65,11 @@ mod tests {
         let named: Vec<_> = pages.iter().flat_map(|page| documented(page)).collect();
         assert!(named.iter().all(|line| all.contains(line)), "{named:?}");
         assert!(all.iter().all(|line| named.contains(line)), "{all:?}");
+
+        let control = documented(include_str!("../../docs/man/farccctl.1.md"));
+        let known: Vec<_> = ALL.iter().chain(CONTROL).map(|(status, name)| format!("**{status}** ({name})")).collect();
+        let own: Vec<_> = CONTROL.iter().map(|(status, name)| format!("**{status}** ({name})")).collect();
+        assert!(control.iter().all(|line| known.contains(line)), "{control:?}");
+        assert!(own.iter().all(|line| control.contains(line)), "{control:?}");
     }
 }
