@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use crate::cli::accounts::Account;
 use crate::cli::arguments::{InviteOptions, JoinOptions};
 use crate::cli::{Failure, print, say};
 use crate::engine::config::{HostPort, Invite, SCHEDULER_PORT, SchedulerConfig};
 use crate::model::exit;
 use crate::os::config::{Sources, load_scheduler, scheduler_tokens};
 use crate::os::net::Identity;
+use crate::os::process::privileges::find_user;
 
 pub(crate) fn invite(options: &InviteOptions) -> Result<u8, Failure> {
     let configuration = Failure::with(exit::CONFIGURATION);
@@ -89,7 +89,7 @@ struct Place {
 impl Place {
     /// The service's user has to read it; nobody else.
     fn builder() -> Self {
-        let account = Account::named("farcc-builder");
+        let account = find_user("farcc-builder");
         Self {
             path: PathBuf::from("/etc/farcc/builder.toml.d/farm.toml"),
             mode: if account.is_some() { 0o640 } else { 0o600 },

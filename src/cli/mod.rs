@@ -3,7 +3,6 @@
 //! It knows nothing by itself: what it shows are the daemon's documents (`model::report`), put into words here and nowhere
 //! else. Blocking, like the wrapper: it does one thing and ends.
 
-mod accounts;
 mod arguments;
 mod ask;
 mod config;

@@ -3,7 +3,6 @@
 pub mod bus;
 pub mod clock;
 pub mod config;
-pub mod foreground;
 pub mod inputs;
 pub mod local;
 pub mod net;

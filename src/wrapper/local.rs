@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::engine::wire::local::ToDaemon;
-use crate::os::foreground;
 use crate::os::local::Link;
+use crate::os::process::foreground;
 use crate::os::sys::wrapper::{GivenSignals, Reaped, die_with_this_process};
 use crate::wrapper::find::Compiler;
 use crate::wrapper::log::say;

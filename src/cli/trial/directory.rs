@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use crate::cli::accounts::Account;
+use crate::os::process::privileges::find_user;
 use crate::os::random;
 
 /// Gone when dropped, unless it is to be kept.
@@ -81,7 +81,7 @@ impl Drop for Directory {
 /// Gives `path` to whom a daemon becomes that root has started, chosen as the daemon chooses.
 fn hand_over(path: &Path, user: Option<&str>) -> io::Result<()> {
     let Some(user) = user.filter(|_| is_root()) else { return Ok(()) };
-    match Account::named(user).or_else(|| Account::named("nobody")) {
+    match find_user(user).or_else(|| find_user("nobody")) {
         Some(account) => chown(path, Some(account.uid), Some(account.gid)),
         // The daemon finds nobody to become either, and says so.
         None => Ok(()),

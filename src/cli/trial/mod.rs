@@ -16,7 +16,7 @@ use crate::cli::arguments::TryOptions;
 use crate::cli::trial::farm::Farm;
 use crate::cli::{Failure, say};
 use crate::model::exit;
-use crate::os::foreground;
+use crate::os::process::foreground;
 use crate::os::sys::wrapper::{GivenSignals, SignalSet};
 
 pub(crate) fn run(options: &TryOptions, signals: GivenSignals) -> Result<u8, Failure> {
