@@ -159,7 +159,7 @@ pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 // Compilers.
 
 /// One answer of a compiler driver. gcc's macro list has 15 kB, clang's `-v -###` a few.
-pub const DRIVER_ANSWER_BYTES_MAX: u64 = 4 << 20;
+pub const DRIVER_ANSWER_BYTES_MAX: usize = 4 << 20;
 /// A driver answers in milliseconds; a cold disk may take seconds.
 pub const DRIVER_ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Program headers and the dynamic section of an ELF file have a few kilobytes.

@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Needs, ElfError> {
     if !first[..length].starts_with(b"\x7fELF") {
         return Err(ElfError::NotElf);
     }
-    let header = Elf::parse_header(&first).map_err(|_| ElfError::Malformed)?;
+    let header = Elf::parse_header(&first[..length]).map_err(|_| ElfError::Malformed)?;
     let context = context(&header).ok_or(ElfError::Malformed)?;
     let mut segments = segments(&file, &header, context)?;
 

@@ -16,6 +16,7 @@ use crate::engine::toolchain::locale::LocaleVariables;
 use crate::model::digest::DigestBuilder;
 use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
 use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
+use crate::os::process::SpawnError;
 use crate::os::toolchain::archive::{self, ArchiveError};
 use crate::os::toolchain::ask::{AskError, Driver};
 use crate::os::toolchain::elf::ElfError;
@@ -78,6 +79,8 @@ pub enum PackError {
     Launcher { path: PathBuf },
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    #[error(transparent)]
+    Ask(#[from] AskError),
     #[error("{} {source}", path.display())]
     Program { path: PathBuf, source: ElfError },
     #[error("the compiler has no {name}")]
@@ -94,9 +97,9 @@ pub enum PackError {
     TooLarge,
 }
 
-impl From<AskError> for PackError {
-    fn from(error: AskError) -> Self {
-        Self::Probe(error.into())
+impl From<SpawnError> for PackError {
+    fn from(error: SpawnError) -> Self {
+        Self::Ask(error.into())
     }
 }
 

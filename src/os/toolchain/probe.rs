@@ -6,14 +6,13 @@
 use std::path::Path;
 
 use crate::engine::toolchain::driver::{self, Identity};
+use crate::os::process::SpawnError;
 use crate::os::toolchain::ask::Driver;
-
-pub use crate::os::toolchain::ask::AskError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     #[error(transparent)]
-    Ask(#[from] AskError),
+    Run(#[from] SpawnError),
     #[error("it is neither gcc nor clang")]
     Unknown,
 }
@@ -27,7 +26,7 @@ pub(super) fn identify_by(driver: &Driver<'_>) -> Result<Identity, ProbeError> {
     let answer = driver.run(&["-E", "-dM", "-x", "c", "/dev/null"])?;
     // Other programs fail, or print something else; which of the two makes no difference.
     let macros = String::from_utf8_lossy(&answer.stdout);
-    answer.status.success().then(|| driver::identity(&macros)).flatten().ok_or(ProbeError::Unknown)
+    answer.ending.is_success().then(|| driver::identity(&macros)).flatten().ok_or(ProbeError::Unknown)
 }
 
 #[cfg(test)]
@@ -47,7 +46,7 @@ mod tests {
     fn other_programs_are_none() {
         assert!(matches!(identify(Path::new("/bin/true")), Err(ProbeError::Unknown)));
         assert!(matches!(identify(Path::new("/bin/cat")), Err(ProbeError::Unknown)));
-        assert!(matches!(identify(Path::new("/nonexistent")), Err(ProbeError::Ask(AskError::Run { .. }))));
+        assert!(matches!(identify(Path::new("/nonexistent")), Err(ProbeError::Run(SpawnError::Start { .. }))));
     }
 
     #[test]
@@ -57,6 +56,6 @@ mod tests {
         std::fs::write(talker.path(), "#!/bin/sh\nexec cat /dev/zero\n").unwrap();
         std::fs::set_permissions(talker.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let talker = talker.into_temp_path();
-        assert!(matches!(identify(&talker), Err(ProbeError::Ask(AskError::TooLong { .. }))));
+        assert!(matches!(identify(&talker), Err(ProbeError::Run(SpawnError::TooMuch { .. }))));
     }
 }
