@@ -3,7 +3,8 @@
 //! What a job can and cannot do is told by `tests/sandbox/probe.c`, linked statically, which is all there is in the toolchain
 //! of most tests. Started by root, each test runs itself again as nobody: namespaces of root prove less.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,6 +19,7 @@ use farcc::model::id::{Instance, JobId};
 use farcc::model::job::{Bytes, Ending, Entry, FileTime, JobLimits, JobSpec, Manifest, Node};
 use farcc::model::path::SandboxPath;
 use farcc::model::toolchain::ToolchainId;
+use farcc::os::process::privileges;
 use farcc::os::sandbox::{
     Cancel, Helper, HelperSettings, OpenError, Ran, RunFault, SandboxError, Stacking, Workshop, WorkshopSettings,
 };
@@ -60,7 +62,10 @@ fn helper(stacking: Option<Stacking>) -> Arc<Helper> {
 
 /// The probe is all there is in the toolchain.
 fn site() -> Site {
-    let site = bare_site(1 << 30);
+    with_probe(bare_site(1 << 30))
+}
+
+fn with_probe(site: Site) -> Site {
     fs::create_dir(site.toolchain.join("bin")).unwrap();
     let mut gcc = Command::new("gcc")
         .args(["-static", "-x", "c", "-", "-o"])
@@ -74,11 +79,15 @@ fn site() -> Site {
 }
 
 fn bare_site(input_cache_bytes: u64) -> Site {
+    site_of(helper(None), input_cache_bytes)
+}
+
+fn site_of(helper: Arc<Helper>, input_cache_bytes: u64) -> Site {
     let directory = tempfile::tempdir().unwrap();
     let (state, toolchain) = (directory.path().join("state"), directory.path().join("toolchain"));
     fs::create_dir(&state).unwrap();
     fs::create_dir(&toolchain).unwrap();
-    let workshop = Workshop::open(&state, helper(None), &WorkshopSettings { input_cache_bytes }).unwrap();
+    let workshop = Workshop::open(&state, helper, &WorkshopSettings { input_cache_bytes }).unwrap();
     Site { workshop, toolchain, directory }
 }
 
@@ -483,7 +492,7 @@ fn inputs_look_as_on_the_client() {
             };
             let inodes = field("ino=");
             assert_eq!(inodes[0], inodes[3], "one on the client, one here");
-            let distinct: std::collections::BTreeSet<_> = inodes.iter().collect();
+            let distinct: BTreeSet<_> = inodes.iter().collect();
             assert_eq!(distinct.len(), 4, "{said}");
             let [time, before] = ["1000000000.123456789", "-1.000000000"];
             assert_eq!(field("mtime="), [time, time, before, time, time]);
@@ -493,6 +502,84 @@ fn inputs_look_as_on_the_client() {
         // From the files that the first made.
         check();
         assert_eq!(fs::read_dir(site.directory.path().join("state/inputs")).unwrap().count(), 4);
+    });
+}
+
+/// gcc with what it runs and what these need, at their own paths.
+fn gcc_site() -> Site {
+    let site = bare_site(1 << 30);
+    let ask = |question: &str| {
+        let answer = Command::new("gcc").arg(question).output().unwrap().stdout;
+        PathBuf::from(String::from_utf8(answer).unwrap().trim())
+    };
+    for link in ["/bin", "/lib", "/lib64"] {
+        if let Ok(target) = fs::read_link(link) {
+            symlink(&target, site.toolchain.join(&link[1..])).unwrap();
+            fs::create_dir_all(site.toolchain.join(target)).unwrap();
+        }
+    }
+    let mut programs = vec![PathBuf::from("/usr/bin/gcc"), ask("-print-prog-name=cc1"), "/usr/bin/as".into()];
+    let mut done = BTreeSet::new();
+    while let Some(file) = programs.pop() {
+        if !done.insert(file.clone()) {
+            continue;
+        }
+        let content = fs::read(&file).unwrap();
+        let below = site.toolchain.join(file.strip_prefix("/").unwrap());
+        fs::create_dir_all(below.parent().unwrap()).unwrap();
+        fs::write(&below, &content).unwrap();
+        fs::set_permissions(&below, fs::Permissions::from_mode(0o755)).unwrap();
+        let elf = goblin::elf::Elf::parse(&content).unwrap();
+        programs.extend(elf.interpreter.map(PathBuf::from));
+        programs.extend(elf.libraries.iter().map(|library| ask(&format!("-print-file-name={library}"))));
+        let found = |library: &PathBuf| library.is_absolute();
+        assert!(programs.iter().all(found), "{programs:?}");
+    }
+    site
+}
+
+fn gcc(words: &str) -> Job {
+    let argv: Vec<_> = words.split_whitespace().collect();
+    Job::new("/usr/bin/gcc", &argv).env("PATH", "/usr/bin").env("LC_ALL", "C")
+}
+
+#[test]
+fn what_is_not_shipped_does_not_look_absent() {
+    as_user(|| {
+        let site = gcc_site();
+        let compile = |source: &str, tombstone: bool| {
+            let job =
+                gcc("gcc -Ix -Iy -c a.c -o a.o").file("/work/a.c", source).directory("/work/x").file("/work/y/h.h", "");
+            let job = if tombstone { job.node("/work/x/h.h", Node::Tombstone) } else { job };
+            let compilation = site.run(&job).unwrap().compilation;
+            (compilation.ending, String::from_utf8(compilation.stderr.to_vec()).unwrap())
+        };
+        for source in ["#include \"h.h\"\n", "#include <h.h>\n", "#if __has_include(<h.h>)\n#endif\n"] {
+            assert_eq!(compile(source, false), (Ending::Exited(0), String::new()), "{source}");
+            let (ending, said) = compile(source, true);
+            assert_eq!(ending, Ending::Exited(1), "{source}");
+            assert!(said.contains("Too many levels of symbolic links"), "{said}");
+        }
+    });
+}
+
+#[test]
+fn equal_headers_at_two_paths_are_two_headers() {
+    as_user(|| {
+        let site = gcc_site();
+        // Each includes its neighbour; one inode for both would make the second vanish.
+        let header = "#pragma once\n#include \"value.h\"\n";
+        let source = "#include \"a/h.h\"\n#include \"b/h.h\"\nint sum = A + B;\n";
+        let later = FileTime { seconds: TIME.seconds + 1, ..TIME };
+        let job = gcc("gcc -I. -S a.c -o a.s")
+            .file("/work/a.c", source)
+            .file_of_group("/work/a/h.h", header, TIME, 100)
+            .file_of_group("/work/b/h.h", header, later, 101)
+            .file("/work/a/value.h", "enum { A = 3 };\n")
+            .file("/work/b/value.h", "enum { B = 4 };\n");
+        let ran = site.run(&job).unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.compilation.stderr), "");
+        assert!(outputs(&ran)[0].1.contains("7"), "{:?}", outputs(&ran));
     });
 }
 
@@ -585,6 +672,94 @@ fn two_builders_do_not_share_a_directory() {
         let again = open(third).unwrap();
         assert!(!state.join("jobs/7").exists(), "leftovers go");
         again.check().unwrap();
+    });
+}
+
+#[test]
+fn bwrap_stacks_where_it_can() {
+    as_user(|| {
+        let site = with_probe(site_of(helper(Some(Stacking::ByBwrap)), 1 << 20));
+        match site.workshop.check() {
+            Err(SandboxError::BwrapBroken { why, .. }) => assert!(why.ends_with("cannot stack directories"), "{why}"),
+            facts => {
+                assert_eq!(facts.unwrap().stacking, Stacking::ByBwrap);
+                let job = Job::probe("cat in.c ; write in.c changed ; ls /").file("/work/in.c", "original\n");
+                let ran = site.run(&job).unwrap();
+                assert_eq!(ran.compilation.stdout, b"original\nwrite: ok\nbin\ndev\nproc\ntmp\nwork\n");
+                assert_eq!(outputs(&ran), [("/work/in.c".to_owned(), "changed".to_owned())]);
+            }
+        }
+    });
+}
+
+/// Becomes a builder with a job that never ends, if its parent wants it to.
+#[test]
+fn nothing_outlives_a_killed_builder() {
+    const BUILDER: &str = "FARCC_TEST_BUILDER";
+    as_user(|| {
+        if let Some(mark) = std::env::var_os(BUILDER) {
+            let fault =
+                site().run(&Job::probe(&format!("hide ; write {} up ; pause", mark.to_str().unwrap()))).unwrap_err();
+            panic!("{fault}");
+        }
+        let mark = format!("mark-{}", std::process::id());
+        let directory = tempfile::tempdir().unwrap();
+        let mut builder = Command::new("/proc/self/exe")
+            .args(["--exact", "nothing_outlives_a_killed_builder"])
+            .env(BUILDER, &mark)
+            .env("TMPDIR", directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let is_up = || {
+            let site = fs::read_dir(directory.path()).unwrap().next()?.unwrap().path();
+            site.join("state/jobs/0/upper/work").join(&mark).exists().then_some(site)
+        };
+        let site = loop {
+            assert!(builder.try_wait().unwrap().is_none(), "the builder has ended");
+            if let Some(site) = is_up() {
+                break site;
+            }
+            std::thread::yield_now();
+        };
+        // The job, the one that hides, and the two bwraps, which have its words on their command lines.
+        assert!(marked(&mark) >= 4, "{}", marked(&mark));
+        builder.kill().unwrap();
+        builder.wait().unwrap();
+        while marked(&mark) > 0 {
+            std::thread::yield_now();
+        }
+        let settings = WorkshopSettings { input_cache_bytes: 0 };
+        Workshop::open(&site.join("state"), helper(None), &settings).unwrap();
+        assert_eq!(fs::read_dir(site.join("state/jobs")).unwrap().count(), 0);
+    });
+}
+
+/// How many processes have `mark` on their command line.
+fn marked(mark: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    let words = processes.filter_map(|path| fs::read_to_string(path).ok());
+    words.filter(|words| words.split('\0').any(|word| word == mark)).count()
+}
+
+#[test]
+fn what_is_given_up_is_gone() {
+    as_user(|| {
+        let workshop = site();
+        // In a process of its own: this test's. The helper keeps what it needs.
+        privileges::drop_all().unwrap();
+        privileges::seal().unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        for line in ["CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+            assert!(status.lines().any(|is| is == line), "{line}: {status}");
+        }
+        let mounted = rustix::mount::mount("none", "/tmp", "tmpfs", rustix::mount::MountFlags::empty(), None::<&CStr>);
+        assert_eq!(mounted, Err(rustix::io::Errno::NOSYS));
+        assert!(!Command::new("unshare").args(["-U", "true"]).status().unwrap().success());
+        TcpListener::bind("127.0.0.1:0").unwrap();
+        std::thread::spawn(|| ()).join().unwrap();
+        assert_eq!(workshop.ask("ls /work"), "");
     });
 }
 

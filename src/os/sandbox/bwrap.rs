@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::model::job::{Bytes, Ending};
 use crate::model::path::SandboxPath;
+use crate::os::sandbox::chamber::DEVICES_AT;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct BwrapVersion {
@@ -89,7 +90,7 @@ const ISOLATION: &[&str] =
     &["--unshare-user", "--unshare-pid", "--die-with-parent", "--new-session", "--cap-drop", "ALL"];
 
 /// The chamber's /dev has the few devices that compilers open. bwrap's own would cost it a dozen mounts and another user namespace.
-const KERNEL_FILES: &[&str] = &["--proc", "/proc", "--dev-bind", "/dev", "/dev"];
+const KERNEL_FILES: &[&str] = &["--proc", "/proc", "--dev-bind", DEVICES_AT, "/dev"];
 
 /// The arguments of bwrap, its own name first.
 pub(crate) fn arguments(sandbox: &Sandbox<'_>) -> Vec<Vec<u8>> {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     const BEFORE: &str = "bwrap --unshare-user --unshare-pid --die-with-parent --new-session --cap-drop ALL --seccomp 5 --json-status-fd 6";
-    const AFTER: &str = "--proc /proc --dev-bind /dev /dev --clearenv --setenv LANG C --chdir /home/me";
+    const AFTER: &str = "--proc /proc --dev-bind /sys /dev --clearenv --setenv LANG C --chdir /home/me";
 
     #[test]
     fn old_bwrap() {

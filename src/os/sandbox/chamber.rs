@@ -142,25 +142,27 @@ fn furnish((uid, gid): (u32, u32)) -> Result<(), ChamberError> {
     Ok(rustix::system::sethostname(HOST_NAME).map_err(io::Error::from)?)
 }
 
-/// Replaces /dev by one with nothing to write to but devices.
+/// Where the job's /dev waits for bwrap: a directory that every machine has, and below which nobody keeps a builder's files.
+/// (Below /dev somebody might, in /dev/shm.)
+pub(crate) const DEVICES_AT: &str = "/sys";
+
+/// Makes a /dev with nothing to write to but devices.
 fn furnish_devices() -> Result<(), ChamberError> {
     const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
     const LINKS: &[(&str, &str)] = &[("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")];
     let fault = |errno| ChamberError::Mount("devices", errno);
-    let below = |name: &str| Path::new("/dev").join(name);
-    let open_device = |name: &&str| open(below(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let devices = DEVICES.iter().map(open_device).collect::<Result<Vec<_>, _>>().map_err(fault)?;
-    let (quiet, none) = (MountFlags::NOSUID | MountFlags::NOEXEC, None::<&CStr>);
-    mount("tmpfs", "/dev", "tmpfs", quiet, Some(c"mode=755")).map_err(fault)?;
-    for (name, device) in DEVICES.iter().zip(&devices) {
+    let below = |name: &str| Path::new(DEVICES_AT).join(name);
+    let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount("tmpfs", DEVICES_AT, "tmpfs", quiet, Some(c"mode=755")).map_err(fault)?;
+    for name in DEVICES {
         File::create(below(name))?;
-        mount_bind(link_to(device), below(name)).map_err(fault)?;
+        mount_bind(Path::new("/dev").join(name), below(name)).map_err(fault)?;
         mount_remount(below(name), MountFlags::BIND | quiet, c"").map_err(fault)?;
     }
     for (name, target) in LINKS {
         symlink(format!("/proc/self/fd{target}"), below(name))?;
     }
-    mount_remount("/dev", MountFlags::BIND | MountFlags::RDONLY | quiet, c"").map_err(fault)
+    mount_remount(DEVICES_AT, MountFlags::BIND | MountFlags::RDONLY | quiet, c"").map_err(fault)
 }
 
 /// Where an open file can be found as a path.
