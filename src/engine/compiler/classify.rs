@@ -207,17 +207,24 @@ impl Reader {
         if self.is_preprocess {
             return Some(Reason::Preprocess.into());
         }
-        if self.stage.is_none() {
+        if self.stage.is_none() && !self.makes_precompiled_header() {
             return Some(Reason::Link.into());
         }
         None
     }
 
+    fn makes_precompiled_header(&self) -> bool {
+        let is_header =
+            |language: &Result<Language, Why>| matches!(language, Err(why) if why.reason == Reason::PrecompiledHeader);
+        self.sources.first().is_some_and(|(_, language)| is_header(language))
+    }
+
     fn compile_command(self) -> Result<CompileCommand, Why> {
-        let (source, language) = self.single_source()?;
+        // First, since an option that was not understood may have taken a word that looks like an input.
         if let Some(why) = self.local {
             return Err(why);
         }
+        let (source, language) = self.single_source()?;
         let stage = self.stage.unwrap_or(Stage::Object);
         if stage == Stage::Assembly && matches!(language, Language::Assembler | Language::AssemblerWithCpp) {
             return Err(Why::new(Reason::LocalOption, "-S"));
@@ -329,7 +336,7 @@ fn file_name(path: &[u8]) -> &[u8] {
 fn with_extension(path: &[u8], extension: &[u8]) -> Bytes {
     let name = file_name(path);
     let stem = match name.iter().rposition(|&byte| byte == b'.') {
-        None | Some(0) => path,
+        None => path,
         Some(dot) => &path[..path.len() - name.len() + dot],
     };
     Bytes::from([stem, b".", extension].concat())
@@ -398,7 +405,7 @@ mod tests {
         check("a.o", "a.d");
         check("lib.x/a", "lib.x/a.d");
         check("x/a.b.lo", "x/a.b.d");
-        check(".libs/.o", ".libs/.o.d");
+        check(".libs/.o", ".libs/.d");
     }
 
     #[test]

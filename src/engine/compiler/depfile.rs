@@ -95,16 +95,17 @@ impl Reader<'_> {
     /// Reads a run of backslashes and what it quotes. False where the word ends here.
     fn backslashes(&mut self, word: &mut Vec<u8>) -> bool {
         let run = self.text[self.at..].iter().take_while(|&&byte| byte == b'\\').count();
+        // A line continued: the word is over.
+        let continues_line =
+            matches!((self.peek(run), self.peek(run + 1)), (Some(b'\n'), _) | (Some(b'\r'), Some(b'\n')));
         let (literal, quoted) = match self.peek(run) {
-            // A line continued: blanks follow, the word is over.
-            Some(b'\n' | b'\r') => (run - 1, None),
+            _ if continues_line => (run - 1, None),
             // Before a blank, backslashes are doubled and one more quotes it.
             Some(byte @ (b' ' | b'\t')) => (run / 2, (run % 2 == 1).then_some(byte)),
             Some(b'#') => (run - 1, Some(b'#')),
             _ => (run, None),
         };
         word.extend(std::iter::repeat_n(b'\\', literal));
-        let continues_line = matches!(self.peek(run), Some(b'\n' | b'\r'));
         self.at += if continues_line { run - 1 } else { run };
         if let Some(byte) = quoted {
             word.push(byte);
@@ -158,6 +159,7 @@ mod tests {
         check("c:/x.o: a:b.c c:\n", &["a:b.c", "c:"]);
         check("x: \\\n a.c\n", &["a.c"]);
         check("x:\\\n a.c\n", &["a.c"]);
+        check("x: a\\\r b\n", &["a\\", "b"]);
     }
 
     #[test]

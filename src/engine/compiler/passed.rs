@@ -110,6 +110,9 @@ pub(super) fn is_safe_front_end_word(word: &[u8]) -> bool {
         b"-opaque-pointers",
         b"-target-feature",
         b"-fno-pch-timestamp",
+        // The directory follows in a word of its own.
+        b"-fdebug-compilation-dir",
+        b".",
     ];
     match word.strip_prefix(b"-f") {
         Some(switch) if switches::is_known(switch) => true,

@@ -34,7 +34,7 @@ const PLAIN: &str = "
     caret-diagnostics cf-protection char8_t check-data-deps check-new checking code-hoisting coarray color-diagnostics
     combine-stack-adjustments common compare-elim complete-member-pointers concepts concepts-diagnostics concepts-ts cond-mismatch
     conserve-space conserve-stack constant-cfstrings constexpr-fp-except contract-strict-declarations contracts
-    convergent-functions coroutines coroutines-ts coverage-mapping cprop-registers crossjumping cse-follow-jumps
+    convergent-functions coroutines coroutines-ts coverage-mapping cprop-registers crash-diagnostics crossjumping cse-follow-jumps
     cse-skip-blocks cx-fortran-rules cx-limited-range cxx-exceptions data-sections dce debug-info-for-profiling
     debug-macro debug-ranges-base-address debug-types-section declone-ctor-dtor declspec deduce-init-list
     default-inline defer-pop define-target-os-macros delayed-branch delayed-template-parsing delete-dead-exceptions
@@ -138,7 +138,7 @@ const VALUED: &str = "
     complex-arithmetic= concepts-diagnostics-depth= constant-string-class= constexpr-backtrace-limit= constexpr-cache-depth=
     constexpr-depth= constexpr-loop-limit= constexpr-ops-limit= constexpr-steps= contract-assumption-mode=
     contract-build-level= contract-continuation-mode= contract-mode= contract-role= contract-semantic=
-    coverage-compilation-dir= coverage-prefix-map= debug-compilation-dir= debug-default-version=
+    coverage-compilation-dir= coverage-prefix-map= crash-diagnostics-dir= crash-diagnostics= debug-compilation-dir= debug-default-version=
     debug-prefix-map= default-calling-conv= denormal-fp-math= diagnostics-color= diagnostics-column-origin= diagnostics-column-unit=
     diagnostics-escape-format= diagnostics-hotness-threshold= diagnostics-minimum-margin-width=
     diagnostics-misexpect-tolerance= diagnostics-path-format= diagnostics-show-category= diagnostics-show-location=
@@ -165,7 +165,7 @@ const VALUED: &str = "
 
 /// Options that keep a unit local when on, and do no harm as `-fno-NAME`.
 const NEGATIVE: &str = "
-    no-auto-profile no-branch-probabilities no-callgraph-info no-crash-diagnostics no-implicit-module-maps
+    no-auto-profile no-branch-probabilities no-callgraph-info no-implicit-module-maps
     no-implicit-modules no-modules no-modules-ts no-objc-arc no-objc-exceptions no-pch-timestamp no-profile-instr-use
     no-profile-sample-use no-profile-use no-record-command-line no-record-gcc-switches no-save-optimization-record
     no-stack-usage no-test-coverage no-verbose-asm

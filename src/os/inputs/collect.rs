@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::engine::compiler::CompilerFamily;
 use crate::engine::compiler::tokens::{HeaderName, Scan};
+use crate::engine::compiler::{CompilerFamily, Language};
 use crate::model::digest::Digest;
 use crate::model::job::{Bytes, Entry, Manifest, Node};
 use crate::model::limits::INPUTS_BYTES_MAX;
@@ -195,12 +195,23 @@ impl<'a> Collector<'a> {
                 Reason::Embed
             } else if is_preprocessed && scan.has_computed_has_include {
                 Reason::ComputedHasInclude
+            } else if self.obeys_directives_unasked(scan) {
+                Reason::UnusableInput
             } else {
                 continue;
             };
             return Err(Why::new(reason, display(spelled)));
         }
         Ok(())
+    }
+
+    /// clang runs directives in sources that claim to be preprocessed.
+    fn obeys_directives_unasked(&self, scan: &Scan) -> bool {
+        let command = &self.unit.command;
+        let is_output_of_preprocessor = matches!(command.language, Language::PreprocessedC | Language::PreprocessedCxx);
+        command.family == CompilerFamily::Clang
+            && is_output_of_preprocessor
+            && !(scan.included.is_empty() && scan.probed.is_empty() && !scan.has_embed)
     }
 
     /// Files named by `#line`: messages show their lines where they exist.

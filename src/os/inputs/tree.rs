@@ -38,13 +38,14 @@ pub(super) struct Walked {
     pub(super) end: End,
     /// Directories and symlinks passed, by physical path.
     trail: Vec<Vec<u8>>,
-    passed_links: bool,
+    /// The last component is a symlink.
+    is_link: bool,
 }
 
 impl Walked {
-    /// The path leads over a symlink to nowhere.
+    /// The path is a symlink to nowhere.
     pub(super) fn dangles(&self) -> bool {
-        self.end == End::Missing && self.passed_links
+        self.end == End::Missing && self.is_link
     }
 }
 
@@ -83,6 +84,7 @@ impl Tree {
     pub(super) fn walk(&mut self, from: &[u8], path: &[u8]) -> Result<Walked, Why> {
         let mut walk = Walk::new(from, path);
         let mut n_links = 0;
+        let mut is_link = false;
         while let Some(component) = walk.ahead.pop() {
             if !walk.is_in_directory() {
                 // A component behind a file: ENOTDIR.
@@ -113,14 +115,15 @@ impl Tree {
                     if n_links > SYMLINKS_MAX {
                         return Err(Why::new(Reason::UnusableInput, display(path)));
                     }
+                    is_link |= walk.ahead.is_empty();
                     walk.follow(&target);
                 }
             }
         }
-        self.finish(walk, n_links > 0)
+        self.finish(walk, is_link)
     }
 
-    fn finish(&mut self, walk: Walk, passed_links: bool) -> Result<Walked, Why> {
+    fn finish(&mut self, walk: Walk, is_link: bool) -> Result<Walked, Why> {
         let end = match walk.end {
             // A path that ended by going up, or never left its start.
             End::Directory(_) => match self.look(&walk.physical)? {
@@ -129,7 +132,7 @@ impl Tree {
             },
             end => end,
         };
-        Ok(Walked { physical: walk.physical, end, trail: walk.trail, passed_links })
+        Ok(Walked { physical: walk.physical, end, trail: walk.trail, is_link })
     }
 
     fn look(&mut self, physical: &[u8]) -> Result<Seen, Why> {
@@ -348,6 +351,8 @@ mod tests {
         check("/dev/null", "special outside");
         assert_eq!(tree.walk(from, b"loop").map_err(|why| why.reason).unwrap_err(), Reason::UnusableInput);
         assert!(tree.walk(from, b"dangling").unwrap().dangles());
+        assert!(!tree.walk(from, b"lk/none").unwrap().dangles());
+        assert!(!tree.walk(from, b"lk/../none").unwrap().dangles());
     }
 
     #[test]

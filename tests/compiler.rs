@@ -1,0 +1,242 @@
+//! Golden cases: `tests/cases/compiler/*.txt` has lines `COMMAND => DECISION`. And properties of everything that reads bytes of
+//! others.
+
+use farcc::engine::compiler::{
+    Classification, CompilerFamily, Expansion, Files, classify, depfile, expand, same_commands, search, tokens,
+};
+use farcc::model::job::Bytes;
+use proptest::prelude::*;
+
+/// Words as a response file would have them: quotes as in a shell, no expansions. No file that the words name exists.
+fn words(command: &str) -> Vec<Bytes> {
+    let mut files = Files::from([(Bytes::from(*b"line"), Some(Bytes::from(command.as_bytes())))]);
+    loop {
+        match expand(&[Bytes::from(*b"@line")], &files).unwrap() {
+            Expansion::Done(words) => return words,
+            Expansion::Needs(missing) => files.insert(missing, None),
+        };
+    }
+}
+
+fn render(classification: Classification) -> String {
+    match classification {
+        Classification::StepAside(why) => format!("aside {why}"),
+        Classification::Local(why) => format!("local {why}"),
+        Classification::Compile(command) => {
+            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            let mut shown =
+                format!("{} {} -> {}", command.language.name(), text(&command.source), text(&command.output));
+            if let Some(dependencies) = &command.dependencies {
+                let kind = if dependencies.lists_system_headers { "MD" } else { "MMD" };
+                shown += &format!(" {kind}={}", text(&dependencies.path));
+            }
+            if let Some(split) = &command.split_debug {
+                shown += &format!(" dwo={}", text(split));
+            }
+            shown
+        }
+    }
+}
+
+fn check(family: CompilerFamily, text: &str) {
+    let mut wrong = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (command, expected) = line.split_once(" => ").unwrap_or((line, ""));
+        let found = render(classify(family, &words(command), &[]));
+        if found != expected {
+            wrong.push(format!("{command} => {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn gcc_commands() {
+    check(CompilerFamily::Gcc, include_str!("cases/compiler/gcc.txt"));
+    check(CompilerFamily::Gcc, include_str!("cases/compiler/both.txt"));
+}
+
+#[test]
+fn clang_commands() {
+    check(CompilerFamily::Clang, include_str!("cases/compiler/clang.txt"));
+    check(CompilerFamily::Clang, include_str!("cases/compiler/both.txt"));
+}
+
+#[test]
+fn a_variable_that_makes_a_side_file_keeps_the_unit_here() {
+    let env = [(Bytes::from(*b"DEPENDENCIES_OUTPUT"), Bytes::from(*b"x"))];
+    let found = render(classify(CompilerFamily::Gcc, &words("gcc -c a.c"), &env));
+    assert_eq!(found, "local environment: DEPENDENCIES_OUTPUT");
+}
+
+#[test]
+fn dependency_runs_drop_outputs_and_keep_the_rest() {
+    let check = |family, command: &str, expected: &str| {
+        let Classification::Compile(command) = classify(family, &words(command), &[]) else { panic!("{command}") };
+        assert_eq!(command.dependency_run(b"/list"), (!expected.is_empty()).then(|| words(expected)));
+    };
+    let added = "-E -v -MD -MF /list -MT x -o /dev/null";
+    check(
+        CompilerFamily::Gcc,
+        "gcc -O2 -Wp,-MMD,a.d,-DX -Ia -x c -c a.c -o a.o",
+        &format!("gcc {added} -O2 -Wp,-DX -Ia -x c a.c"),
+    );
+    check(CompilerFamily::Clang, "clang -MD -MP -MFa.d -MT t -S a.c", &format!("clang {added} -Qunused-arguments a.c"));
+    check(CompilerFamily::Gcc, "gcc -c a.i", "");
+}
+
+/// Commands made of real options and odd words.
+fn command_line() -> impl Strategy<Value = Vec<Bytes>> {
+    let real: Vec<&str> = vec![
+        "-c",
+        "-S",
+        "-o",
+        "a.o",
+        "a.c",
+        "b.cc",
+        "-x",
+        "c++",
+        "-MD",
+        "-MF",
+        "-MT",
+        "-Wp,-MD,x",
+        "-Wa,",
+        "-Xclang",
+        "-mllvm",
+        "-I",
+        "-D",
+        "-include",
+        "@x",
+        "-",
+        "--",
+        "-g",
+        "-gsplit-dwarf",
+        "",
+        "-E",
+        "-###",
+        "/",
+        "x/",
+        ".c",
+        "-O2",
+        "-march=native",
+    ];
+    let word = prop_oneof![
+        4 => prop::sample::select(real).prop_map(|word| Bytes::from(word.as_bytes())),
+        1 => prop::collection::vec(any::<u8>(), 0..12).prop_map(Bytes::from),
+        1 => "-[a-zA-Z=,.-]{0,12}".prop_map(|word| Bytes::from(word.into_bytes())),
+    ];
+    prop::collection::vec(word, 0..12)
+}
+
+/// Text with what scanners look for in it.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<&str> = vec![
+        "#",
+        "include",
+        "define",
+        "if",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\\\n",
+        "\\ \r\n",
+        "\"",
+        "<",
+        ">",
+        "__has_include",
+        "__has_embed",
+        "(",
+        ")",
+        "/*",
+        "*/",
+        "//",
+        "'",
+        ".incbin",
+        ".include",
+        "??=",
+        "??/",
+        "%:",
+        "dependency",
+        "GCC ",
+        "line",
+        "7",
+        "x.h",
+        "defined",
+        ":",
+        "\\",
+        "$$",
+        "$",
+        "# ",
+        "End of search list.",
+        "#include <...> search starts here:",
+    ];
+    let piece = prop_oneof![
+        8 => prop::sample::select(pieces).prop_map(|piece| piece.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_command_line_is_classified(argv in command_line(), is_clang in any::<bool>()) {
+        let family = if is_clang { CompilerFamily::Clang } else { CompilerFamily::Gcc };
+        if let Classification::Compile(command) = classify(family, &argv, &[]) {
+            command.dependency_run(b"list");
+            command.probe();
+            let remote = command.remote(&argv, b"report", None);
+            prop_assert!(remote.argv.ends_with(&argv[1..]));
+            prop_assert!(!command.output.is_empty());
+        }
+    }
+
+    #[test]
+    fn any_text_is_scanned(text in text()) {
+        tokens::scan(&text);
+        depfile::prerequisites(&text).ok();
+        search::SearchPath::parse(&text).ok();
+        same_commands(&text, &text);
+        let files = Files::from([(Bytes::from(*b"x"), Some(Bytes::from(text)))]);
+        expand(&[Bytes::from(*b"@x")], &files).ok();
+    }
+
+    /// Whatever stands around it, a directive at the start of a line is seen.
+    #[test]
+    fn no_text_before_it_hides_a_directive(before in text(), name in "[a-z]{1,8}\\.h") {
+        let directive = format!("\n#include <{name}>\n");
+        let scan = tokens::scan(&[&before, directive.as_bytes()].concat());
+        let is_continued = before.iter().rev().find(|byte| !b" \t\x0b\x0c".contains(byte)).is_some_and(|&byte| byte == b'\\' || byte == b'/');
+        prop_assert!(is_continued || scan.included.iter().any(|found| *found.name == *name.as_bytes()));
+    }
+
+    /// A list that a compiler would write reads back.
+    #[test]
+    fn prerequisites_read_back(names in prop::collection::vec("[a-z$# \\\\:]{0,6}[a-z]", 1..6)) {
+        let mut list = String::from("x:");
+        for name in &names {
+            list.push_str(" \\\n ");
+            list.push_str(&quoted(name));
+        }
+        let names: Vec<Bytes> = names.iter().map(|name| Bytes::from(name.as_bytes())).collect();
+        prop_assert_eq!(depfile::prerequisites(list.as_bytes()), Ok(names));
+    }
+}
+
+/// As gcc quotes a name for make.
+fn quoted(name: &str) -> String {
+    let mut quoted = String::new();
+    for char in name.chars() {
+        match char {
+            ' ' => {
+                let n_backslashes = quoted.chars().rev().take_while(|&char| char == '\\').count();
+                quoted.extend(std::iter::repeat_n('\\', n_backslashes + 1));
+            }
+            '#' => quoted.push('\\'),
+            '$' => quoted.push('$'),
+            _ => {}
+        }
+        quoted.push(char);
+    }
+    quoted
+}

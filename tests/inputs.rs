@@ -1,0 +1,608 @@
+//! Inputs of real units, found with the real compilers: what `tests/cases/compiler/includes.txt` says about each case, and what a
+//! compile sees that is given only the collected files.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use farcc::engine::compiler::{Classification, CompileCommand, CompilerFamily, Expansion, Files, classify, expand};
+use farcc::model::job::{Bytes, Node};
+use farcc::model::reason::{Reason, Why};
+use farcc::os::inputs::{Inputs, ScanCache, Unit, collect};
+
+use CompilerFamily::{Clang, Gcc};
+
+/// A directory with files, and a compiler in it.
+struct Bench {
+    _root: tempfile::TempDir,
+    /// Physical path of the directory.
+    at: PathBuf,
+    family: CompilerFamily,
+    env: Vec<(Bytes, Bytes)>,
+    cache: ScanCache,
+}
+
+fn bytes(text: impl AsRef<[u8]>) -> Bytes {
+    Bytes::from(text.as_ref())
+}
+
+impl Bench {
+    fn new(family: CompilerFamily) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let at = fs::canonicalize(root.path()).unwrap();
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { _root: root, at, family, env: vec![(bytes("PATH"), bytes("/usr/bin:/bin"))], cache: ScanCache::new() }
+    }
+
+    fn file(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
+        let path = self.at.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn directory(&self, path: &str) -> &Self {
+        fs::create_dir_all(self.at.join(path)).unwrap();
+        self
+    }
+
+    fn link(&self, path: &str, target: &str) -> &Self {
+        let path = self.at.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+        self
+    }
+
+    /// Sets a file's modification time, in seconds.
+    fn touch(&self, path: &str, seconds: u64) -> &Self {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        fs::File::options().write(true).open(self.at.join(path)).unwrap().set_modified(time).unwrap();
+        self
+    }
+
+    fn compiler(&self, is_cxx: bool) -> &'static str {
+        match (self.family, is_cxx) {
+            (Gcc, false) => "/usr/bin/gcc",
+            (Gcc, true) => "/usr/bin/g++",
+            (Clang, false) => "/usr/bin/clang",
+            (Clang, true) => "/usr/bin/clang++",
+        }
+    }
+
+    fn collect(&self, args: &[&str]) -> Result<(CompileCommand, Inputs), Why> {
+        let is_cxx = args.iter().any(|arg| arg.ends_with(".cc"));
+        let argv: Vec<Bytes> = std::iter::once(self.compiler(is_cxx)).chain(args.iter().copied()).map(bytes).collect();
+        let (argv, files) = self.expand(&argv);
+        let command = match classify(self.family, &argv, &self.env) {
+            Classification::Compile(command) => *command,
+            Classification::Local(why) | Classification::StepAside(why) => return Err(why),
+        };
+        let unit = Unit {
+            compiler: self.compiler(is_cxx).into(),
+            command: command.clone(),
+            cwd: bytes(self.at.as_os_str().as_bytes()),
+            env: self.env.clone(),
+            response_files: files.into_keys().collect(),
+        };
+        collect(&unit, &self.cache).map(|inputs| (command, inputs))
+    }
+
+    fn expand(&self, argv: &[Bytes]) -> (Vec<Bytes>, Files) {
+        let mut files = Files::new();
+        loop {
+            match expand(argv, &files).unwrap() {
+                Expansion::Done(words) => return (words, files),
+                Expansion::Needs(name) => {
+                    let text = fs::read(self.at.join(OsStr::from_bytes(&name))).ok();
+                    files.insert(name, text.map(Bytes::from));
+                }
+            }
+        }
+    }
+
+    /// Paths below the directory.
+    fn below<'a>(&self, path: &'a [u8]) -> Option<&'a str> {
+        Path::new(OsStr::from_bytes(path)).strip_prefix(&self.at).ok().and_then(Path::to_str)
+    }
+
+    /// What the manifest has below the directory: `d name`, `l name`, `f name`, `t name`.
+    fn manifest(&self, inputs: &Inputs) -> Vec<String> {
+        let entries = inputs.manifest.entries.iter().filter_map(|entry| {
+            let kind = match entry.node {
+                Node::Directory => 'd',
+                Node::Symlink { .. } => 'l',
+                Node::File { .. } => 'f',
+                Node::Tombstone => 't',
+            };
+            self.below(entry.path.as_bytes()).filter(|name| !name.is_empty()).map(|name| format!("{kind} {name}"))
+        });
+        entries.collect()
+    }
+
+    fn run_locally(&self, args: &[&str]) -> Output {
+        let is_cxx = args.iter().any(|arg| arg.ends_with(".cc"));
+        let mut command = Command::new(self.compiler(is_cxx));
+        self.environment(command.args(args).current_dir(&self.at)).output().unwrap()
+    }
+
+    fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let env = self.env.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value)));
+        command.env_clear().envs(env)
+    }
+
+    /// Makes a directory that has just what the manifest says, and compiles with it in place of the real one. The rest of the
+    /// system is the real one.
+    fn run_staged(&self, inputs: &Inputs, words: &[Bytes]) -> (Output, tempfile::TempDir) {
+        let staged = tempfile::tempdir().unwrap();
+        let mut groups = BTreeMap::new();
+        for entry in &inputs.manifest.entries {
+            let Some(name) = self.below(entry.path.as_bytes()).filter(|name| !name.is_empty()) else { continue };
+            let path = staged.path().join(name);
+            match &entry.node {
+                Node::Directory => fs::create_dir(path).unwrap(),
+                Node::Symlink { target } => symlink(OsStr::from_bytes(target), path).unwrap(),
+                Node::Tombstone => symlink(entry.path.as_path(), path).unwrap(),
+                Node::File { digest, mode, mtime, link_group, .. } => match groups.get(link_group) {
+                    Some(first) => fs::hard_link::<&PathBuf, _>(first, path).unwrap(),
+                    None => {
+                        fs::write(&path, inputs.read(digest).unwrap()).unwrap();
+                        let time = SystemTime::UNIX_EPOCH + Duration::new(mtime.seconds as u64, mtime.nanoseconds);
+                        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+                        fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+                        groups.insert(*link_group, path);
+                    }
+                },
+            }
+        }
+        let mut bwrap = Command::new("/usr/bin/bwrap");
+        bwrap.args(["--dev-bind", "/", "/", "--bind"]).arg(staged.path()).arg(&self.at).arg("--chdir").arg(&self.at);
+        bwrap.args(words.iter().map(|word| OsStr::from_bytes(word)));
+        (self.environment(&mut bwrap).output().unwrap(), staged)
+    }
+
+    /// Compiles both ways and compares object, messages and dependency list.
+    #[track_caller]
+    fn compare(&self, args: &[&str], inputs: &Inputs, command: &CompileCommand, local: &Output) {
+        assert!(local.status.success(), "{}", String::from_utf8_lossy(&local.stderr));
+        let is_cxx = args.iter().any(|arg| arg.ends_with(".cc"));
+        let written: Vec<Bytes> =
+            std::iter::once(self.compiler(is_cxx)).chain(args.iter().copied()).map(bytes).collect();
+        let remote = command.remote(&written, b"farcc-report.d", None);
+        let (output, staged) = self.run_staged(inputs, &remote.argv);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&local.stderr));
+        for name in command.outputs() {
+            let name = OsStr::from_bytes(name);
+            assert!(
+                fs::read(self.at.join(name)).unwrap() == fs::read(staged.path().join(name)).unwrap(),
+                "{name:?} differs"
+            );
+        }
+        if remote.report {
+            let list = fs::read(staged.path().join("farcc-report.d")).unwrap();
+            assert_eq!(inputs.check_dependencies(&list, true), Ok(()));
+        }
+        if let Some(dependencies) = &command.dependencies {
+            let list = fs::read(staged.path().join(OsStr::from_bytes(&dependencies.path))).unwrap();
+            assert_eq!(inputs.check_dependencies(&list, dependencies.lists_system_headers), Ok(()));
+        }
+        for name in command.outputs() {
+            fs::remove_file(self.at.join(OsStr::from_bytes(name))).unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, args: &[&str]) -> Inputs {
+        let (command, inputs) = self.collect(args).unwrap();
+        self.compare(args, &inputs, &command, &self.run_locally(args));
+        inputs
+    }
+}
+
+/// One case of the table.
+#[derive(Default)]
+struct Case {
+    title: String,
+    source: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    files: Vec<(String, String)>,
+    links: Vec<(String, String)>,
+    gcc: String,
+    clang: String,
+}
+
+fn cases(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if key == "case" {
+            cases.push(Case { title: rest.to_owned(), source: "t.c".to_owned(), ..Case::default() });
+            continue;
+        }
+        let case = cases.last_mut().unwrap();
+        let pair = || {
+            rest.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap_or((rest.to_owned(), String::new()))
+        };
+        match key {
+            "source" => case.source = rest.to_owned(),
+            "args" => case.args = rest.split(' ').map(str::to_owned).collect(),
+            "env" => case.env.push(pair()),
+            "file" => case.files.push((unescape(&pair().0), unescape(&pair().1))),
+            "link" => case.links.push(pair()),
+            "gcc" => case.gcc = rest.to_owned(),
+            "clang" => case.clang = rest.to_owned(),
+            _ => panic!("{line}"),
+        }
+    }
+    cases
+}
+
+fn unescape(text: &str) -> String {
+    let mut chars = text.chars();
+    let mut plain = String::new();
+    while let Some(char) = chars.next() {
+        plain.push(match char {
+            '\\' => match chars.next().unwrap() {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                'f' => '\x0c',
+                'v' => '\x0b',
+                'B' => '\u{feff}',
+                's' => ' ',
+                other => other,
+            },
+            char => char,
+        });
+    }
+    plain
+}
+
+/// Every case: the files that the compiler reads are predicted, and a compile with nothing but the manifest is the same.
+fn check_cases(family: CompilerFamily) {
+    let mut wrong = Vec::new();
+    for case in cases(include_str!("cases/compiler/includes.txt")) {
+        let mut bench = Bench::new(family);
+        bench.env.extend(case.env.iter().map(|(name, value)| (bytes(name), bytes(value))));
+        bench.file("yes.h", "").file("no.h", "");
+        for (name, text) in &case.files {
+            bench.file(name, text);
+        }
+        for (name, target) in &case.links {
+            bench.link(name, target);
+        }
+        let mut args: Vec<&str> = case.args.iter().map(String::as_str).filter(|arg| !arg.is_empty()).collect();
+        args.extend(["-c", case.source.as_str(), "-o", "out.o"]);
+        let found = match bench.collect(&args) {
+            Err(why) => format!("local: {}", why.reason),
+            Ok((command, inputs)) => {
+                let local = bench.run_locally(&args);
+                if local.status.success() {
+                    bench.compare(&args, &inputs, &command, &local);
+                    let read = inputs.predicted().iter().filter_map(|path| bench.below(path));
+                    let mut read: Vec<_> = read.filter(|name| *name != case.source).collect();
+                    read.sort_unstable();
+                    read.join(" ")
+                } else {
+                    "error".to_owned()
+                }
+            }
+        };
+        let expected = if family == Gcc { &case.gcc } else { &case.clang };
+        if found != *expected {
+            wrong.push(format!("case {}\n{family:?} {found}\n", case.title));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn cases_with_gcc() {
+    check_cases(Gcc);
+}
+
+#[test]
+fn cases_with_clang() {
+    check_cases(Clang);
+}
+
+fn both(test: impl Fn(&Bench)) {
+    for family in [Gcc, Clang] {
+        test(&Bench::new(family));
+    }
+}
+
+#[track_caller]
+fn reason(result: Result<(CompileCommand, Inputs), Why>) -> Reason {
+    result.map(|_| ()).unwrap_err().reason
+}
+
+/// W18: two equal files are two headers to the compiler if they are two inodes.
+#[test]
+fn equal_files_stay_two_headers() {
+    both(|bench| {
+        let header = "#pragma once\nstatic int NAME(void) { return 1; }\n";
+        bench.file("a/x.h", header).touch("a/x.h", 1_000_000).file("b/x.h", header).touch("b/x.h", 2_000_000);
+        bench.file(
+            "t.c",
+            "#define NAME one\n#include \"a/x.h\"\n#undef NAME\n#define NAME two\n#include \"b/x.h\"\nint f(void) { return one() + two(); }\n",
+        );
+        let inputs = bench.check(&["-c", "-g", "t.c", "-o", "t.o"]);
+        let groups: Vec<_> = inputs
+            .manifest
+            .entries
+            .iter()
+            .filter(|entry| entry.path.to_string().ends_with("/x.h"))
+            .map(|entry| match &entry.node {
+                Node::File { link_group, mtime, digest, .. } => (*link_group, mtime.seconds, *digest),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(groups.len(), 2);
+        assert!(groups[0].0 != groups[1].0 && groups[0].1 != groups[1].1 && groups[0].2 == groups[1].2);
+    });
+}
+
+/// gcc takes two equal files of one time for one header, opens the second to compare, and lists only the first.
+#[test]
+fn a_header_that_is_skipped_after_a_look_is_shipped() {
+    both(|bench| {
+        let header = "#pragma once\nint x;\n";
+        bench.file("a/x.h", header).touch("a/x.h", 1_000_000).file("b/x.h", header).touch("b/x.h", 1_000_000);
+        bench.file("t.c", "#include \"a/x.h\"\n#include \"b/x.h\"\n");
+        let inputs = bench.check(&["-c", "t.c", "-o", "t.o"]);
+        assert!(bench.manifest(&inputs).contains(&"f b/x.h".to_owned()));
+    });
+}
+
+/// W19: a job without the first of two headers of one name must not find the second.
+#[test]
+fn a_shadowed_header_is_a_tombstone() {
+    both(|bench| {
+        bench
+            .file("x/h.h", "#define V 1\n")
+            .file("y/h.h", "#define V 20\n")
+            .file("t.c", "#include <h.h>\nint v = V;\n");
+        let args = ["-Ix", "-Iy", "-c", "t.c", "-o", "t.o"];
+        let inputs = bench.check(&args);
+        assert_eq!(bench.manifest(&inputs), ["f t.c", "d x", "f x/h.h", "d y", "t y/h.h"]);
+
+        let mut wrong = inputs.clone();
+        wrong.manifest.entries.retain(|entry| !entry.path.to_string().ends_with("x/h.h"));
+        let argv: Vec<Bytes> = std::iter::once(bench.compiler(false)).chain(args).map(bytes).collect();
+        let (output, _) = bench.run_staged(&wrong, &argv);
+        assert!(!output.status.success(), "the wrong header was compiled");
+    });
+}
+
+#[test]
+fn names_that_only_macros_make_are_searched_too() {
+    both(|bench| {
+        bench.file("x/made.h", "int x;\n").file("y/made.h", "long y;\n");
+        bench.file("t.c", "#define S(x) S2(x)\n#define S2(x) #x\n#define N made\n#include S(N.h)\n");
+        let inputs = bench.check(&["-Ix", "-Iy", "-c", "t.c", "-o", "t.o"]);
+        assert!(bench.manifest(&inputs).contains(&"t y/made.h".to_owned()));
+    });
+}
+
+#[test]
+fn what_has_include_finds_is_shipped_wherever_it_is() {
+    both(|bench| {
+        bench.file("x/opt.h", "").file("y/opt.h", "").file("sub/opt.h", "");
+        bench.file(
+            "t.c",
+            "#if __has_include(<opt.h>)\nint yes;\n#endif\n#if __has_include(\"sub/opt.h\")\nint sub;\n#endif\n",
+        );
+        let inputs = bench.check(&["-Ix", "-Iy", "-c", "t.c", "-o", "t.o"]);
+        assert_eq!(bench.manifest(&inputs), ["d sub", "f sub/opt.h", "f t.c", "d x", "f x/opt.h", "d y", "f y/opt.h"]);
+    });
+}
+
+#[test]
+fn links_directories_and_detours_are_there() {
+    both(|bench| {
+        bench.file("deep/x.h", "int deep;\n").directory("deep/dir").link("lk", "deep/dir").file("x.h", "int top;\n");
+        bench.file("real/r.h", "#include \"beside.h\"\n").file("beside.h", "int b;\n").link("r.h", "real/r.h");
+        bench.directory("empty").file("with blank/s.h", "int s;\n");
+        bench.file("t.c", "#include \"lk/../x.h\"\n#include \"r.h\"\n#include <s.h>\n");
+        let inputs = bench.check(&["-Iempty", "-Iwith blank", "-c", "./deep/../t.c", "-o", "t.o"]);
+        let manifest = bench.manifest(&inputs);
+        for entry in ["l lk", "d deep/dir", "f deep/x.h", "l r.h", "f real/r.h", "d empty", "f with blank/s.h"] {
+            assert!(manifest.contains(&entry.to_owned()), "{entry} is not in {manifest:?}");
+        }
+        assert!(!manifest.iter().any(|entry| entry.ends_with(" x.h")), "{manifest:?}");
+    });
+}
+
+#[test]
+fn hard_links_are_one_group() {
+    both(|bench| {
+        bench.file("a.h", "#pragma once\nint a;\n").directory("d");
+        fs::hard_link(bench.at.join("a.h"), bench.at.join("d/b.h")).unwrap();
+        bench.file("t.c", "#include \"a.h\"\n#include \"d/b.h\"\n");
+        let inputs = bench.check(&["-c", "t.c", "-o", "t.o"]);
+        let group = |name: &str| {
+            let entry = inputs.manifest.entries.iter().find(|entry| entry.path.to_string().ends_with(name)).unwrap();
+            match entry.node {
+                Node::File { link_group, .. } => link_group,
+                ref other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(group("/a.h"), group("/d/b.h"));
+        assert_eq!(fs::metadata(bench.at.join("a.h")).unwrap().nlink(), 2);
+    });
+}
+
+#[test]
+fn a_dangling_link_and_a_directory_of_a_headers_name_are_shipped_as_such() {
+    both(|bench| {
+        bench.directory("a/x.h").link("b/x.h", "nowhere").file("c/x.h", "int x;\n").file("t.c", "#include <x.h>\n");
+        let inputs = bench.check(&["-Ia", "-Ib", "-Ic", "-c", "t.c", "-o", "t.o"]);
+        assert_eq!(bench.manifest(&inputs), ["d a", "d a/x.h", "d b", "l b/x.h", "d c", "f c/x.h", "f t.c"]);
+    });
+}
+
+#[test]
+fn files_named_by_the_command() {
+    both(|bench| {
+        bench.file("args", "-DX=3 @more").file("more", "-include forced.h").file("forced.h", "#define Y 4\n");
+        bench.file("t.c", "int v = X + Y;\n").directory("out");
+        let inputs = bench.check(&["@args", "-c", "t.c", "-o", "out/t.o"]);
+        assert_eq!(bench.manifest(&inputs), ["f args", "f forced.h", "f more", "d out", "f t.c"]);
+    });
+}
+
+#[test]
+fn messages_quote_the_files_that_line_directives_name() {
+    both(|bench| {
+        bench.file("gram.y", "unused_here;\n").file("t.c", "#line 1 \"gram.y\"\nint f(void) { int v; return 0; }\n");
+        let inputs = bench.check(&["-Wall", "-c", "t.c", "-o", "t.o"]);
+        assert_eq!(bench.manifest(&inputs), ["f gram.y", "f t.c"]);
+    });
+}
+
+#[test]
+fn dependency_files_of_every_kind() {
+    both(|bench| {
+        bench.file("h.h", "").file("t.c", "#include <stdio.h>\n#include \"h.h\"\n");
+        for args in
+            [&["-MD"][..], &["-MMD", "-MP"], &["-MD", "-MF", "d.d", "-MT", "x y"], &["-Wp,-MMD,k.d"], &["-Wp,-MD,k.d"]]
+        {
+            let args: Vec<&str> = args.iter().copied().chain(["-c", "t.c", "-o", "t.o"]).collect();
+            bench.check(&args);
+        }
+    });
+}
+
+#[test]
+fn a_list_that_differs_is_refused() {
+    both(|bench| {
+        bench.file("h.h", "").file("other.h", "").file("t.c", "#include \"h.h\"\n#include <stddef.h>\n");
+        let (_, inputs) = bench.collect(&["-c", "t.c", "-o", "t.o"]).unwrap();
+        let check = |list: &str, system| inputs.check_dependencies(list.as_bytes(), system).map_err(|why| why.reason);
+        assert_eq!(check("x: t.c ./h.h", false), Ok(()));
+        assert_eq!(check("x: t.c h.h", true), Err(Reason::DependenciesDiffer));
+        assert_eq!(check("x: t.c", false), Err(Reason::DependenciesDiffer));
+        assert_eq!(check("x: t.c h.h other.h", false), Err(Reason::DependenciesDiffer));
+        assert_eq!(check("x: t.c h.h none.h", false), Err(Reason::DependenciesDiffer));
+        assert_eq!(check("", false), Err(Reason::DependenciesDiffer));
+    });
+}
+
+#[test]
+fn units_that_stay_here() {
+    both(|bench| {
+        bench.file("t.c", "#include \"h.h\"\n").file("h.h", "int x;\n");
+        let check = |text: &str, args: &[&str], expected: Reason| {
+            bench.file("h.h", text);
+            let args: Vec<&str> = args.iter().copied().chain(["-c", "t.c"]).collect();
+            assert_eq!(reason(bench.collect(&args)), expected, "{text} {args:?}");
+        };
+        check("asm(\".incbin \\\"t.c\\\"\");\n", &[], Reason::Incbin);
+        check("asm(\".include \\\"t.c\\\"\");\n", &[], Reason::AsmInclude);
+        check("#if 0\n#embed \"t.c\"\n#endif\n", &[], Reason::Embed);
+        check("#define H \"h.h\"\n#if __has_include(H)\n#endif\n", &[], Reason::ComputedHasInclude);
+        check("#include \"none.h\"\n", &[], Reason::DependencyRun);
+        check("", &["-include", "/dev/null"], Reason::SpecialInput);
+        check("", &["-o", "none/t.o"], Reason::UnusableInput);
+        bench.link("out.o", "elsewhere.o");
+        check("", &["-o", "out.o"], Reason::SpecialOutput);
+        bench.file("f.h", "").file("f.h.gch", "");
+        // clang does not even get past a file that is no precompiled header.
+        let refusal = if bench.family == Gcc { Reason::PrecompiledHeader } else { Reason::DependencyRun };
+        check("", &["-include", "f.h"], refusal);
+    });
+}
+
+#[test]
+fn assembler_sources() {
+    both(|bench| {
+        bench.file("h.h", "#define N 3\n").file("t.S", "#include \"h.h\"\n.long N\n").file("u.s", ".long 4\n");
+        bench.check(&["-c", "t.S", "-o", "t.o"]);
+        let inputs = bench.check(&["-c", "u.s", "-o", "u.o"]);
+        assert_eq!(bench.manifest(&inputs), ["f u.s"]);
+        bench.file("v.S", ".include FILE\n");
+        assert_eq!(reason(bench.collect(&["-DFILE=\"h.h\"", "-c", "v.S"])), Reason::AsmInclude);
+    });
+}
+
+#[test]
+fn split_debug_information_is_predicted() {
+    both(|bench| {
+        bench.file("t.c", "int f(int x) { return x; }\n").directory("o");
+        let args = ["-g", "-gsplit-dwarf", "-c", "t.c", "-o", "o/t.o"];
+        let (command, inputs) = bench.collect(&args).unwrap();
+        assert_eq!(command.split_debug, Some(bytes("o/t.dwo")));
+        bench.compare(&args, &inputs, &command, &bench.run_locally(&args));
+        let (command, _) = bench.collect(&["-gsplit-dwarf", "-g", "-g0", "-c", "t.c"]).unwrap();
+        bench.run_locally(&["-gsplit-dwarf", "-g", "-g0", "-c", "t.c"]);
+        assert_eq!(command.split_debug.is_some(), bench.at.join("t.dwo").exists());
+    });
+}
+
+#[test]
+fn changes_are_noticed() {
+    both(|bench| {
+        bench.file("h.h", "int x;\n").file("t.c", "#include \"h.h\"\n").link("l.h", "h.h");
+        let args = ["-include", "l.h", "-c", "t.c", "-o", "t.o"];
+        let (_, inputs) = bench.collect(&args).unwrap();
+        assert!(inputs.unchanged());
+        let digest = inputs.manifest.entries.iter().find_map(|entry| match entry.node {
+            Node::File { digest, .. } if entry.path.to_string().ends_with("/h.h") => Some(digest),
+            _ => None,
+        });
+        assert_eq!(inputs.read(&digest.unwrap()), Ok(b"int x;\n".to_vec()));
+        bench.file("h.h", "int y;\n");
+        assert!(!inputs.unchanged());
+        assert_eq!(inputs.read(&digest.unwrap()).unwrap_err().reason, Reason::InputChanged);
+        let (_, inputs) = bench.collect(&args).unwrap();
+        assert!(inputs.unchanged());
+        fs::remove_file(bench.at.join("l.h")).unwrap();
+        bench.link("l.h", "t.c");
+        assert!(!inputs.unchanged());
+    });
+}
+
+/// Debug information must not tell that words were added for the builder.
+#[test]
+fn added_options_leave_the_object_alone() {
+    both(|bench| {
+        bench.file("t.c", "#include <stddef.h>\nint f(int x) { int unused; return x; }\n");
+        let args = ["-g3", "-O2", "-Wall", "-c", "t.c", "-o", "t.o"];
+        let (command, _) = bench.collect(&args).unwrap();
+        let written: Vec<Bytes> = std::iter::once(bench.compiler(false)).chain(args).map(bytes).collect();
+        bench.run_locally(&args);
+        let plain = fs::read(bench.at.join("t.o")).unwrap();
+        let terminal = farcc::engine::compiler::Terminal::of(&[(bytes("TERM"), bytes("xterm"))], 80);
+        let remote = command.remote(&written, b"report.d", terminal);
+        let words: Vec<&str> = remote.argv[1..].iter().map(|word| std::str::from_utf8(word).unwrap()).collect();
+        let output = bench.run_locally(&words);
+        assert!(fs::read(bench.at.join("t.o")).unwrap() == plain);
+        assert!(output.stderr.windows(2).any(|two| two == b"\x1b["), "no colour");
+    });
+}
+
+#[test]
+fn probes_run_and_compare() {
+    both(|bench| {
+        bench.file("t.c", "");
+        let probe = |args: &[&str]| {
+            let (command, _) = bench.collect(args).unwrap();
+            let argv = command.probe();
+            let words: Vec<&str> = argv[1..].iter().map(|word| std::str::from_utf8(word).unwrap()).collect();
+            (command.class_words(), bench.run_locally(&words).stderr)
+        };
+        let (class, first) = probe(&["-O2", "-DX", "-Wall", "-c", "t.c"]);
+        let (same_class, second) = probe(&["-O2", "-I.", "-MD", "-c", "t.c", "-o", "x.o"]);
+        let (other_class, third) = probe(&["-O1", "-c", "t.c"]);
+        assert!(class == same_class && class != other_class);
+        assert!(farcc::engine::compiler::same_commands(&first, &second));
+        assert!(!farcc::engine::compiler::same_commands(&first, &third));
+    });
+}
