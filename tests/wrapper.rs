@@ -880,19 +880,22 @@ fn farcc_is_never_its_own_compiler() {
     assert_eq!(output.status.code(), Some(127));
 }
 
+/// gcc finds its parts from its name: by that name in PATH, or beside it. Neither may lead to farcc.
 #[test]
-fn by_a_links_name_the_compiler_has_a_name_of_its_own() {
+fn behind_a_link_the_compiler_is_called_by_its_own_path() {
     let place = Place::new();
     fs::create_dir(place.path("link")).unwrap();
     symlink(FARCC, place.path("link/sh")).unwrap();
     let ask = ["-c", "tr '\\0' ' ' </proc/$$/cmdline | cut -d' ' -f1"];
-    // As a shell finds it in PATH: the bare name stays.
     let path = format!("{}:/usr/bin:/bin", place.path("link").display());
+    // As a shell finds it in PATH, and as cmake writes it down.
     let bare = place.command("env").env("FARCC_SOCKET", "/nonexistent").env("PATH", &path).arg("sh").args(ask).output();
-    assert_eq!(String::from_utf8_lossy(&bare.unwrap().stdout), "sh\n");
-    // With directories it would send gcc looking for its parts beside farcc.
+    assert_eq!(String::from_utf8_lossy(&bare.unwrap().stdout), "/usr/bin/sh\n");
     let full = with_path(&place, &path, &place.path("link/sh"), &ask);
     assert_eq!(String::from_utf8_lossy(&full.stdout), "/usr/bin/sh\n");
+    // Where PATH has no farcc, the name is as it was written.
+    let plain = with_path(&place, "/usr/bin:/bin", Path::new(FARCC), &[&["sh"], &ask[..]].concat());
+    assert_eq!(String::from_utf8_lossy(&plain.stdout), "sh\n");
 }
 
 // What is said and what is not.

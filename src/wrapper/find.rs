@@ -21,8 +21,8 @@ use crate::wrapper::invocation::Command;
 pub(crate) struct Compiler {
     /// Where, as PATH or the build has it.
     pub(crate) path: PathBuf,
-    /// The name it is to be started under. As the build wrote it, except where that names farcc: gcc finds its own parts
-    /// relative to a name with a slash, and they are not beside farcc.
+    /// The name it is to be started under: as the build wrote it, except where that leads to farcc. gcc finds its own parts
+    /// from its name, in PATH or beside it, and they are not beside farcc.
     pub(crate) argv0: OsString,
 }
 
