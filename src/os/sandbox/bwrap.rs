@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -132,7 +132,7 @@ impl Words {
         self
     }
 
-    fn add_path(&mut self, path: &PathBuf) -> &mut Self {
+    fn add_path(&mut self, path: &Path) -> &mut Self {
         self.add(path.as_os_str().as_bytes())
     }
 

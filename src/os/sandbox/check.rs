@@ -39,7 +39,7 @@ pub enum SandboxError {
     )]
     AppArmor,
     #[error(
-        "namespaces are forbidden ({why}): lift RestrictNamespaces= and SystemCallFilter= of the unit, or the container's filter"
+        "namespaces are forbidden ({why}): lift RestrictNamespaces= and SystemCallFilter= of the unit, or the container's filter, or leave the chroot"
     )]
     Namespaces { why: String },
     #[error(

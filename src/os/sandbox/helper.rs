@@ -24,15 +24,17 @@ use crate::os::sys::{self, Fork};
 #[derive(Clone, Debug)]
 pub struct HelperSettings {
     pub bwrap: PathBuf,
-    /// None: the helper stacks.
+    /// None: [`Stacking::ByHelper`].
     pub stacking: Option<Stacking>,
     /// Jobs that may arrive at once; as many sandboxes are kept ready, up to [`WARM_SANDBOXES_MAX`].
     pub slots: usize,
 }
 
-/// The only process of a builder that makes namespaces and mounts. It dies with the thread that forked it.
+/// The only process of a builder that makes namespaces and mounts. It dies with this value, and with the thread that forked it:
+/// that has to be one that lives as long as the builder.
 #[derive(Debug)]
 pub struct Helper {
+    pid: i32,
     control: OwnedFd,
     craft: Result<Craft, BwrapError>,
 }
@@ -65,7 +67,7 @@ impl Cancel {
     }
 }
 
-/// A program that runs in a sandbox.
+/// Where a program writes to.
 #[derive(Debug)]
 pub(crate) struct Captured {
     pub stdout: File,
@@ -116,7 +118,7 @@ impl Helper {
         let (control, inner) = message::pair()?;
         let parent = rustix::process::getpid();
         match sys::fork()? {
-            Fork::Parent(_) => Ok(Self { control, craft }),
+            Fork::Parent(pid) => Ok(Self { pid, control, craft }),
             Fork::Child => {
                 // A panic must not unwind into what this process is a copy of.
                 let served = catch_unwind(AssertUnwindSafe(|| {
@@ -152,6 +154,14 @@ impl Helper {
         let mut run = Following { line, process: None, stopped: None, failed: None }.follow(wall, cancel)?;
         run.status = message::content(status, STATUS_BYTES_MAX)?;
         Ok(run)
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Ends the helper, and with it every job.
+        rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both).ok();
+        sys::wait_with_usage(self.pid).ok();
     }
 }
 

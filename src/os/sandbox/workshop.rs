@@ -1,17 +1,18 @@
 //! Where a builder keeps inputs and runs jobs. One call runs a job; one value owns what it left, until it is dropped.
 
 use std::fs::{DirBuilder, File};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
 use crate::model::digest::Digest;
-use crate::model::job::{Bytes, Compilation, Ending, JobSpec, Manifest, OutputFile, Usage};
+use crate::model::job::{Bytes, Compilation, Ending, JobLimits, JobSpec, Manifest, OutputFile, Usage};
 use crate::model::limits::{JOB_OUTPUT_BYTES_MAX, JOB_WALL_MAX};
 use crate::model::path::SandboxPath;
 use crate::os::sandbox::bwrap;
@@ -91,7 +92,7 @@ pub enum RunFault {
     #[error("cancelled")]
     Cancelled,
     #[error("took longer than {} s", .0.as_secs())]
-    Wall(std::time::Duration),
+    Wall(Duration),
     #[error("wrote more than {0} bytes")]
     TooMuchOutput(u64),
     #[error("{0}")]
@@ -155,38 +156,19 @@ impl Workshop {
             return Err(RunFault::Missing(missing));
         }
         check_command(spec)?;
+        let limits = JobLimits {
+            wall: spec.limits.wall.min(JOB_WALL_MAX),
+            output_bytes: spec.limits.output_bytes.min(JOB_OUTPUT_BYTES_MAX),
+        };
         let directory = self.job_directory()?;
         stage::stage(&spec.manifest, &self.inputs, &directory.open("inputs")?)?;
         drop(reservation);
-        let wall = spec.limits.wall.min(JOB_WALL_MAX);
-        let output_bytes = spec.limits.output_bytes.min(JOB_OUTPUT_BYTES_MAX);
-        let launch = Launch {
-            directory: directory.path.clone(),
-            toolchain: toolchain.canonicalize()?,
-            program: spec.program.clone(),
-            argv: spec.argv.clone(),
-            env: spec.env.clone(),
-            cwd: working_directory(spec),
-            file_bytes: output_bytes,
-            cpu: wall,
-        };
-        let output = Captured { stdout: directory.unnamed_file()?, stderr: directory.unnamed_file()? };
-        let run = self.helper.run(&launch, &output, wall, cancel).map_err(RunFault::from)?;
-        let captured = [&output.stdout, &output.stderr].map(|file| rewound(file));
-        let [stdout, stderr] = captured;
-        let (mut stdout, mut stderr) = (stdout?, stderr?);
-        let ending = ending(&run, spec, wall, &mut stderr)?;
 
-        let streams = stdout.metadata()?.len() + stderr.metadata()?.len();
-        let left = output_bytes.checked_sub(streams).ok_or(RunFault::TooMuchOutput(output_bytes))?;
-        let mut outputs = collect::collect(&directory.upper()?, left).map_err(|error| match error {
-            CollectError::TooLarge { .. } => RunFault::TooMuchOutput(output_bytes),
-            other => RunFault::Collect(other),
-        })?;
-        let report = take_report(spec, &directory, &mut outputs)?;
-        let usage = Usage { wall: run.wall, cpu: run.cpu, peak_bytes: run.peak_bytes };
-        let [stdout, stderr] = [all(&mut stdout)?, all(&mut stderr)?];
-        let compilation = Compilation { ending, stdout, stderr, outputs, report, usage };
+        let mut output = Captured { stdout: directory.unnamed_file()?, stderr: directory.unnamed_file()? };
+        let launch = launch(spec, &limits, &directory, toolchain.canonicalize()?);
+        let run = self.helper.run(&launch, &output, limits.wall, cancel)?;
+        let ending = ending(&run, spec, &limits, &mut output.stderr)?;
+        let compilation = directory.compilation(spec, &limits, ending, &run, &mut output)?;
         Ok(Ran { compilation, directory })
     }
 
@@ -231,6 +213,38 @@ impl JobDirectory {
 
     fn upper(&self) -> io::Result<OwnedFd> {
         self.open("upper")
+    }
+
+    /// Puts together what the job made.
+    fn compilation(
+        &self,
+        spec: &JobSpec,
+        limits: &JobLimits,
+        ending: Ending,
+        run: &Run,
+        output: &mut Captured,
+    ) -> Result<Compilation, RunFault> {
+        let too_much = || RunFault::TooMuchOutput(limits.output_bytes);
+        let streams = output.stdout.metadata()?.len() + output.stderr.metadata()?.len();
+        let left = limits.output_bytes.checked_sub(streams).ok_or_else(too_much)?;
+        let mut outputs = collect::collect(&self.upper()?, left).map_err(|error| match error {
+            CollectError::TooLarge { .. } => too_much(),
+            other => RunFault::Collect(other),
+        })?;
+        let report = self.take_report(spec, &mut outputs)?;
+        let usage = Usage { wall: run.wall, cpu: run.cpu, peak_bytes: run.peak_bytes };
+        let (stdout, stderr) = (all(&mut output.stdout)?, all(&mut output.stderr)?);
+        Ok(Compilation { ending, stdout, stderr, outputs, report, usage })
+    }
+
+    /// Takes the report out of the outputs.
+    fn take_report(&self, spec: &JobSpec, outputs: &mut Vec<OutputFile>) -> Result<Option<Bytes>, RunFault> {
+        let Some(i) = outputs.iter().position(|output| Some(&output.path) == spec.report.as_ref()) else {
+            return Ok(None);
+        };
+        let report = outputs.remove(i);
+        let file = collect::open_file(self.upper()?, &report.path)?;
+        Ok(Some(Bytes::from(collect::read(file, report.size)?)))
     }
 
     /// A file that has no name which a job could learn, on a disk and not in memory.
@@ -285,14 +299,28 @@ fn working_directory(spec: &JobSpec) -> SandboxPath {
         .unwrap_or_else(|| spec.cwd.clone())
 }
 
-fn ending(run: &Run, spec: &JobSpec, wall: std::time::Duration, stderr: &mut File) -> Result<Ending, RunFault> {
+fn launch(spec: &JobSpec, limits: &JobLimits, directory: &JobDirectory, toolchain: PathBuf) -> Launch {
+    Launch {
+        directory: directory.path.clone(),
+        toolchain,
+        program: spec.program.clone(),
+        argv: spec.argv.clone(),
+        env: spec.env.clone(),
+        cwd: working_directory(spec),
+        file_bytes: limits.output_bytes,
+        cpu: limits.wall,
+    }
+}
+
+/// How the program ended, or why there is nothing to tell.
+fn ending(run: &Run, spec: &JobSpec, limits: &JobLimits, stderr: &mut File) -> Result<Ending, RunFault> {
     const SIGXCPU: u8 = libc::SIGXCPU as u8;
     const SIGXFSZ: u8 = libc::SIGXFSZ as u8;
     match (run.stopped, &run.failed, bwrap::ending(&run.status)) {
         (Some(Stopped::Cancelled), ..) => Err(RunFault::Cancelled),
-        (Some(Stopped::Wall), ..) | (None, None, Some(Ending::Signalled(SIGXCPU))) => Err(RunFault::Wall(wall)),
+        (Some(Stopped::Wall), ..) | (None, None, Some(Ending::Signalled(SIGXCPU))) => Err(RunFault::Wall(limits.wall)),
         (None, Some(why), _) => Err(RunFault::Sandbox(why.clone())),
-        (None, None, Some(Ending::Signalled(SIGXFSZ))) => Err(RunFault::TooMuchOutput(spec.limits.output_bytes)),
+        (None, None, Some(Ending::Signalled(SIGXFSZ))) => Err(RunFault::TooMuchOutput(limits.output_bytes)),
         (None, None, Some(ending)) => Ok(ending),
         // The program has not been executed, and bwrap says why where the compiler would have; or bwrap itself was killed.
         (None, None, None) => Err(match String::from_utf8_lossy(&all(stderr)?).trim() {
@@ -305,27 +333,8 @@ fn ending(run: &Run, spec: &JobSpec, wall: std::time::Duration, stderr: &mut Fil
     }
 }
 
-/// Takes the report out of the outputs.
-fn take_report(
-    spec: &JobSpec,
-    directory: &JobDirectory,
-    outputs: &mut Vec<OutputFile>,
-) -> Result<Option<Bytes>, RunFault> {
-    let Some(i) = outputs.iter().position(|output| Some(&output.path) == spec.report.as_ref()) else { return Ok(None) };
-    let report = outputs.remove(i);
-    let file = collect::open_file(directory.upper()?, &report.path)?;
-    Ok(Some(Bytes::from(collect::read(file, report.size)?)))
-}
-
-fn rewound(file: &File) -> io::Result<File> {
-    use std::io::Seek;
-    let mut file = file.try_clone()?;
-    file.rewind()?;
-    Ok(file)
-}
-
+/// A captured stream from its beginning.
 fn all(file: &mut File) -> io::Result<Bytes> {
-    use std::io::{Read, Seek};
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
