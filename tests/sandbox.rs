@@ -745,7 +745,7 @@ fn marked(mark: &str) -> usize {
     words.filter(|words| words.split('\0').any(|word| word == mark)).count()
 }
 
-/// The only one for root; for others there is nothing to leave.
+/// The only one for root; others have nothing to leave.
 #[test]
 fn root_is_left_for_good() {
     const CHILD: &str = "FARCC_TEST_ALONE";

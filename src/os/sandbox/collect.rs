@@ -1,18 +1,20 @@
 //! Finds what a job made: every file in its writable layer.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat2, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmodat, openat2, statat};
 use rustix::io::Errno;
 
 use crate::model::digest::DigestBuilder;
 use crate::model::job::OutputFile;
 use crate::model::limits::{OUTPUT_DEPTH_MAX, OUTPUT_FILES_MAX};
 use crate::model::path::SandboxPath;
-use crate::os::store::remove::{open_directory, permit};
+use crate::os::store::remove::open_directory;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
@@ -43,18 +45,17 @@ pub(crate) fn collect(upper: &OwnedFd, bytes_max: u64) -> Result<Vec<OutputFile>
 
 /// Opens a file of a job's, whatever permissions the job gave it.
 pub(crate) fn open_file(upper: impl AsFd, path: &SandboxPath) -> io::Result<File> {
-    let open = |flags| {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        openat2(&upper, path.below_root(), flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)
-    };
-    let fd = match open(OFlags::RDONLY) {
-        Err(Errno::ACCESS) => {
-            permit(open(OFlags::PATH)?.as_fd(), 0o600)?;
-            open(OFlags::RDONLY)
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let open = |path: &Path, flags| openat2(&upper, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let fd = match (open(path.below_root(), OFlags::RDONLY), path.parent(), path.components().next_back()) {
+        (Err(Errno::ACCESS), Some(parent), Some(name)) => {
+            let parent = open(parent.below_root(), OFlags::PATH | OFlags::DIRECTORY)?;
+            chmodat(parent, OsStr::from_bytes(name), Mode::RUSR | Mode::WUSR, AtFlags::empty())?;
+            open(path.below_root(), OFlags::RDONLY)
         }
-        other => other,
-    }?;
-    Ok(File::from(fd))
+        (other, ..) => other,
+    };
+    Ok(File::from(fd?))
 }
 
 /// The content of `file`, which has `size` bytes.

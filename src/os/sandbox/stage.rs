@@ -211,3 +211,36 @@ impl Stage<'_> {
         Ok(&self.open.insert(open).1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::job::Bytes;
+
+    #[test]
+    fn names_lead_where_the_manifest_says() {
+        let path = |text: &str| SandboxPath::new(text.as_bytes()).unwrap();
+        let link = |target: &str| Node::Symlink { target: Bytes::from(target.as_bytes()) };
+        let nodes = [
+            ("/", Node::Directory),
+            ("/gone", Node::Tombstone),
+            ("/home", Node::Directory),
+            ("/home/me", link("../srv/./me/")),
+            ("/loop", link("loop")),
+            ("/srv", link("/data")),
+            ("/data", Node::Directory),
+            ("/data/me", Node::Directory),
+        ];
+        let mut entries: Vec<_> = nodes.map(|(name, node)| Entry { path: path(name), node }).into();
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        let manifest = Manifest { entries };
+        let check =
+            |name, expected: Option<&str>| assert_eq!(resolve(&manifest, &path(name)), expected.map(path), "{name}");
+        check("/", Some("/"));
+        check("/home/me", Some("/data/me"));
+        check("/data/me", Some("/data/me"));
+        for lost in ["/loop", "/gone", "/home/you"] {
+            check(lost, None);
+        }
+    }
+}

@@ -2,10 +2,10 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -84,27 +84,24 @@ fn remove_directory(parent: &OwnedFd, name: &CStr, top: &OwnedFd, depth: usize, 
     Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
 
-/// Opens a directory of ours for listing and changing, whatever permissions it was left with.
+/// Opens a directory of ours for listing and changing, whatever permissions it was left with. Nothing may be changing
+/// what holds it meanwhile.
 pub(crate) fn open_directory(parent: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || openat(&parent, name, flags | OFlags::RDONLY, Mode::empty());
-    let directory = match open() {
-        Ok(directory) => directory,
+    let open = |access| openat(&parent, name, flags | access, Mode::empty());
+    let permit = || chmodat(&parent, name, Mode::RWXU, AtFlags::empty());
+    match open(OFlags::RDONLY) {
         Err(Errno::ACCESS) => {
-            permit(openat(&parent, name, flags | OFlags::PATH, Mode::empty())?.as_fd(), 0o700)?;
-            return open();
+            // Fails for anything but a directory, so that no symlink's target is meant. Not by way of /proc/self/fd, which
+            // a process that was root cannot use.
+            open(OFlags::PATH)?;
+            permit()?;
+            open(OFlags::RDONLY)
         }
-        Err(errno) => return Err(errno),
-    };
-    let mode = rustix::fs::fstat(&directory)?.st_mode;
-    if mode & 0o700 != 0o700 {
-        rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o700))?;
+        Ok(directory) if !Mode::from_raw_mode(fstat(&directory)?.st_mode).contains(Mode::RWXU) => {
+            permit()?;
+            Ok(directory)
+        }
+        other => other,
     }
-    Ok(directory)
-}
-
-/// Changes the mode of a file that is open by path only, which `fchmod` refuses.
-pub(crate) fn permit(file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::chmod(path, Mode::from_raw_mode(mode))
 }
