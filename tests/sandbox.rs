@@ -51,6 +51,16 @@ fn as_user<F: FnOnce()>(test: F) {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
+/// Waits for something that other processes do; gives up long after it should have happened, so that a fault ends the test.
+#[track_caller]
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(100), "it does not happen");
+        std::thread::yield_now();
+    }
+}
+
 /// A builder's directories, with a toolchain.
 struct Site {
     workshop: Workshop,
@@ -388,9 +398,7 @@ fn jobs_do_not_meet() {
         std::thread::scope(|scope| {
             let first = scope.spawn(|| site.run_until(&job, &cancel));
             let ready = site.jobs().join("0/upper/work/ready");
-            while !ready.exists() && !first.is_finished() {
-                std::thread::yield_now();
-            }
+            wait_until(|| ready.exists() || first.is_finished());
             assert_eq!(site.ask("ls /work"), "");
             let processes = sorted(&site.ask("ls /proc"));
             assert_eq!(processes.iter().filter(|name| name.parse::<u32>().is_ok()).count(), 2);
@@ -714,24 +722,17 @@ fn nothing_outlives_a_killed_builder() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let is_up = || {
-            let site = fs::read_dir(directory.path()).unwrap().next()?.unwrap().path();
-            site.join("state/jobs/0/upper/work").join(&mark).exists().then_some(site)
-        };
-        let site = loop {
+        let mut site = PathBuf::new();
+        wait_until(|| {
             assert!(builder.try_wait().unwrap().is_none(), "the builder has ended");
-            if let Some(site) = is_up() {
-                break site;
-            }
-            std::thread::yield_now();
-        };
+            site = fs::read_dir(directory.path()).unwrap().next().map_or(PathBuf::new(), |entry| entry.unwrap().path());
+            site.join("state/jobs/0/upper/work").join(&mark).exists()
+        });
         // The job, the one that hides, and the two bwraps, which have its words on their command lines.
         assert!(marked(&mark) >= 4, "{}", marked(&mark));
         builder.kill().unwrap();
         builder.wait().unwrap();
-        while marked(&mark) > 0 {
-            std::thread::yield_now();
-        }
+        wait_until(|| marked(&mark) == 0);
         let settings = WorkshopSettings { input_cache_bytes: 0 };
         Workshop::open(&site.join("state"), helper(None), &settings).unwrap();
         assert_eq!(fs::read_dir(site.join("state/jobs")).unwrap().count(), 0);
