@@ -313,7 +313,9 @@ mod tests {
         let pid: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
         // Killed already; it may take the kernel a moment.
         let lives = |stat: std::io::Result<String>| stat.is_ok_and(|stat| !stat.contains(") Z"));
+        let patience = Deadline::after(SPAWN_WALL_MAX);
         while lives(std::fs::read_to_string(format!("/proc/{pid}/stat"))) {
+            assert!(!patience.left().is_zero(), "it lives");
             std::thread::yield_now();
         }
     }
