@@ -211,6 +211,32 @@ fn stopping_ends_the_process_that_answers() {
 }
 
 #[test]
+fn a_daemon_is_started_asked_and_stopped() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("a.c"), "int a;\n").unwrap();
+    let here = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).current_dir(&place).env("HOME", place.path()).env("XDG_RUNTIME_DIR", place.path());
+        for name in ["FARCC_SOCKET", "FARCC_AUTOSTART", "FARCC_DISABLE", "XDG_CONFIG_HOME", "FARCC_SCHEDULER_URL"] {
+            command.env_remove(name);
+        }
+        command.env("FARCC_LOG", "info").output().unwrap()
+    };
+    check(&here(FARCC, &["--start-server"]), exit::OK, &[], &[]);
+    let compiled = here(FARCC, &["gcc", "-c", "a.c"]);
+    check(&compiled, exit::OK, &[], &["farcc: a.c: local: not-configured"]);
+    check(&here(FARCCCTL, &["why", "a.o"]), exit::OK, &["on this machine", "not-configured"], &[]);
+    let status: ClientStatus = serde_json::from_slice(&here(FARCCCTL, &["status", "--json"]).stdout).unwrap();
+    check(&here(FARCC, &["--stop-server"]), exit::OK, &[], &[]);
+    // Nobody's child here, so it can only be looked for.
+    let stat = format!("/proc/{}/stat", status.pid);
+    while fs::read_to_string(&stat).is_ok_and(|stat| stat.contains("(farcc-clientd)") && !stat.contains(") Z ")) {
+        std::thread::yield_now();
+    }
+    check(&here(FARCCCTL, &["status"]), exit::NO_DAEMON, &[], &["no client daemon runs"]);
+}
+
+#[test]
 fn wrong_usage() {
     for words in [&[][..], &["nonsense"], &["why"], &["try"], &["try", "--slots", "0", "--", "true"], &["stats", "x"]] {
         assert_eq!(farccctl(words).output().unwrap().status.code(), Some(exit::USAGE.into()), "{words:?}");
@@ -430,7 +456,13 @@ fn an_interruption_is_heard_while_daemons_start() {
     let (farms, place) = (Farms::new(), tempfile::tempdir().unwrap());
     let started = place.path().join("started");
     assert!(Command::new("mkfifo").arg(&started).status().unwrap().success());
-    let program = with_daemons(place.path(), &format!("echo >{}; while :; do sleep 1000; done", started.display()));
+    let ended = place.path().join("ended");
+    let script = format!(
+        "trap 'echo in good order >{}; exit' TERM; echo >{}; sleep 1000 & wait",
+        ended.display(),
+        started.display()
+    );
+    let program = with_daemons(place.path(), &script);
     let mut child = Command::new(program)
         .args(["try", "--", "true"])
         .env("TMPDIR", farms.dir.path())
@@ -440,13 +472,15 @@ fn an_interruption_is_heard_while_daemons_start() {
     fs::read(&started).unwrap();
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    assert_eq!(fs::read_to_string(ended).unwrap(), "in good order\n");
     farms.assert_gone();
 }
 
 #[test]
 fn a_command_that_does_not_exist() {
     let farms = Farms::new();
-    let output = farms.command(&["--", "no-such-command"]).output().unwrap();
+    // Directories of PATH that this user may not read have a status of their own.
+    let output = farms.command(&["--", "no-such-command"]).env("PATH", "/usr/bin:/bin").output().unwrap();
     assert_eq!(output.status.code(), Some(127));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-command"), "{output:?}");
     farms.assert_gone();

@@ -17,7 +17,15 @@ use crate::cli::trial::directory::Directory;
 use crate::cli::trial::is_interrupted;
 use crate::model::exit;
 use crate::model::limits::{TRIAL_END_MAX, TRIAL_READY_MAX};
-use crate::os::sys::wrapper::die_with_this_process;
+use crate::os::sys::wrapper::{GivenSignals, die_with_this_process};
+
+/// What all daemons of a farm share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) directory: &'a Directory,
+    /// As the caller gave them: here they are blocked, and a daemon ends by one of them.
+    pub(crate) signals: GivenSignals,
+}
 
 /// Ended when dropped.
 #[derive(Debug)]
@@ -36,8 +44,9 @@ impl Daemon {
         program: &Path,
         config: &Path,
         socket: OwnedFd,
-        directory: &Directory,
+        surroundings: &Surroundings<'_>,
     ) -> io::Result<Self> {
+        let Surroundings { directory, signals } = *surroundings;
         let log = directory.join(format!("{name}.log"));
         let notify = directory.join(format!("{name}.notify"));
         let notices = UnixDatagram::bind(&notify)?;
@@ -57,6 +66,7 @@ impl Daemon {
         command.current_dir("/").stdin(Stdio::from(socket)).stdout(streams.try_clone()?).stderr(streams);
         // Ctrl-C is for the command; the daemons end when it has ended.
         command.process_group(0);
+        signals.pass_to(&mut command);
         die_with_this_process(&mut command, libc::SIGTERM);
         Ok(Self { name, child: command.spawn()?, notices: Some(notices), log })
     }

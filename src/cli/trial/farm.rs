@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cli::arguments::TryOptions;
-use crate::cli::trial::daemon::Daemon;
+use crate::cli::trial::daemon::{Daemon, Surroundings};
 use crate::cli::trial::directory::Directory;
 use crate::cli::trial::report;
 use crate::cli::{Failure, ask};
@@ -17,6 +17,7 @@ use crate::engine::config::Secret;
 use crate::engine::wire::local::Question;
 use crate::model::exit;
 use crate::os::config::generate_token;
+use crate::os::sys::wrapper::GivenSignals;
 
 /// Fields in the order in which they go: the client daemon first, the directory last.
 #[derive(Debug)]
@@ -31,27 +32,28 @@ pub(crate) struct Farm {
 
 impl Farm {
     /// Starts all three, each when the one it needs is ready.
-    pub(crate) fn start(options: &TryOptions) -> Result<Self, Failure> {
+    pub(crate) fn start(options: &TryOptions, signals: GivenSignals) -> Result<Self, Failure> {
         let directory = Directory::create(options.keep).map_err(cannot("make a directory"))?;
         let programs = Programs::find()?;
         let plan = Plan::new(&directory, options)?;
+        let around = Surroundings { directory: &directory, signals };
 
         let (socket, address) = loopback()?;
         let scheduler = plan.scheduler(&address)?;
-        let mut scheduler = Daemon::start("scheduler", &programs.scheduler, &scheduler, socket, &directory)
+        let mut scheduler = Daemon::start("scheduler", &programs.scheduler, &scheduler, socket, &around)
             .map_err(cannot("start the scheduler"))?;
         scheduler.wait_until_ready()?;
 
         let (socket, builder_address) = loopback()?;
         let builder = plan.builder(&builder_address, &address)?;
-        let mut builder = Daemon::start("builder", &programs.builder, &builder, socket, &directory)
+        let mut builder = Daemon::start("builder", &programs.builder, &builder, socket, &around)
             .map_err(cannot("start the builder"))?;
         builder.wait_until_ready()?;
 
         let client = plan.client(&address)?;
         let path = directory.join("client.sock");
         let socket = UnixListener::bind(&path).map_err(cannot("make a socket"))?;
-        let mut client = Daemon::start("client", &programs.client, &client, socket.into(), &directory)
+        let mut client = Daemon::start("client", &programs.client, &client, socket.into(), &around)
             .map_err(cannot("start the client daemon"))?;
         client.wait_until_ready()?;
 

@@ -17,11 +17,11 @@ use crate::cli::trial::farm::Farm;
 use crate::cli::{Failure, say};
 use crate::model::exit;
 use crate::os::process::foreground;
-use crate::os::sys::wrapper::{GivenSignals, SignalSet};
+use crate::os::sys::wrapper::{GivenSignals, Reaped, SignalSet};
 
 pub(crate) fn run(options: &TryOptions, signals: GivenSignals) -> Result<u8, Failure> {
     let mask = SignalSet::new(INTERRUPTIONS.iter().copied().filter(|&signal| !signals.blocks(signal))).block();
-    let ended = Farm::start(options).and_then(|farm| {
+    let ended = Farm::start(options, signals).and_then(|farm| {
         let ended = run_command(options, &farm, signals);
         match farm.report() {
             Ok(report) => say(&report),
@@ -34,11 +34,7 @@ pub(crate) fn run(options: &TryOptions, signals: GivenSignals) -> Result<u8, Fai
     Ok(foreground::end_as(ended?.ending))
 }
 
-fn run_command(
-    options: &TryOptions,
-    farm: &Farm,
-    signals: GivenSignals,
-) -> Result<crate::os::sys::wrapper::Reaped, Failure> {
+fn run_command(options: &TryOptions, farm: &Farm, signals: GivenSignals) -> Result<Reaped, Failure> {
     let (program, arguments) =
         options.command.split_first().ok_or_else(|| Failure::new(exit::USAGE, "there is no command to run"))?;
     let mut command = Command::new(program);
