@@ -406,6 +406,36 @@ fn what_has_include_finds_is_shipped_wherever_it_is() {
     });
 }
 
+/// zstd and many others have a macro for it.
+#[test]
+fn has_include_by_another_name() {
+    both(|bench| {
+        bench.file("x/opt.h", "").file("sub/beside.h", "").file("sub/use.h", "#if M\nint m;\n#endif\n");
+        bench.file("has.h", "#define HAS __has_include\n#define HAS_TOO(x) HAS(x)\n#define M HAS(\"beside.h\")\n");
+        bench.file("t.c", "#include \"has.h\"\n#include \"sub/use.h\"\n#if HAS_TOO(<opt.h>)\nint x;\n#endif\n");
+        let inputs = bench.check(&["-Ix", "-c", "t.c", "-o", "t.o"]);
+        let manifest = bench.manifest(&inputs);
+        assert!(
+            manifest.contains(&"f x/opt.h".to_owned()) && manifest.contains(&"f sub/beside.h".to_owned()),
+            "{manifest:?}"
+        );
+        bench.file("t.c", "#include \"has.h\"\n#define N <opt.h>\n#if HAS_TOO(N)\nint x;\n#endif\n");
+        assert_eq!(reason(bench.collect(&["-Ix", "-c", "t.c"])), Reason::ComputedHasInclude);
+    });
+}
+
+/// A string that happens to name a program, or the output, hides neither from the job.
+#[test]
+fn strings_that_are_no_headers_hide_nothing() {
+    both(|bench| {
+        let text = "#define SHELL \"/bin/sh\"\n#define CONSOLE \"/dev/console\"\n#define SELF \"t.o\"\nint x;\n";
+        bench.file("t.c", text).file("t.o", "from the last build");
+        let inputs = bench.check(&["-c", "t.c", "-o", "t.o"]);
+        assert_eq!(bench.manifest(&inputs), ["f t.c"]);
+        assert!(!inputs.manifest.entries.iter().any(|entry| entry.node == Node::Tombstone));
+    });
+}
+
 #[test]
 fn links_directories_and_detours_are_there() {
     both(|bench| {

@@ -179,6 +179,9 @@ pub const LISTING_NAMES_MAX: usize = 1 << 16;
 /// A file changed this recently when it was read may change again without its times telling: kernels count in ticks of up to
 /// 10 ms, some file systems in steps of 2 s.
 pub const RACY_WINDOW: Duration = Duration::from_secs(2);
+/// Macros of one unit that stand for `__has_include`. Libraries define one each; each round of looking for more of them reads
+/// every file.
+pub const HAS_INCLUDE_MACROS_MAX: usize = 64;
 /// Symlinks on one path; the kernel's own limit.
 pub const SYMLINKS_MAX: usize = 40;
 /// What a dependency run may print: the longest lists have some hundred kilobytes, warnings beside them a few megabytes.

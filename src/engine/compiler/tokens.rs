@@ -26,9 +26,13 @@ pub struct Scan {
     /// Names that are looked at without being included, and so without being listed: operands of `__has_include`, files of
     /// `#pragma GCC dependency`.
     pub probed: Vec<HeaderName>,
+    /// Literal operands of `__has_include` in macros: looked for beside whichever file uses the macro.
+    pub probed_by_macros: Vec<HeaderName>,
+    /// Macros that hand something that is no literal to `__has_include`; what that is, [`uses`] tells.
+    pub has_include_macros: Vec<Box<[u8]>>,
     /// Files that `#line` names. Messages quote their lines.
     pub quoted_sources: Vec<Bytes>,
-    /// `__has_include` of something that is no literal.
+    /// A condition with `__has_include` of something that is no literal.
     pub has_computed_has_include: bool,
     /// `.incbin`, in assembler or in a string of inline assembler.
     pub has_incbin: bool,
@@ -172,13 +176,42 @@ impl Scanner<'_> {
         let name = line[start..].iter().take_while(|&&byte| is_identifier(byte)).count();
         let body = &line[start + name..];
         self.included.extend(literals(body));
-        self.scan.has_computed_has_include |= has_computed_operand(body);
+        let operands = operands(body, |name| name.starts_with(b"__has_include"));
+        self.scan.probed_by_macros.extend(operands.literals);
+        if operands.has_computed {
+            self.scan.has_include_macros.push(line[start..start + name].into());
+        }
     }
 
     fn condition(&mut self, at: usize) {
         if self.may_matter(at) {
             let line = self.line_without_comments(at);
-            self.scan.has_computed_has_include |= has_computed_operand(&line);
+            let operands = operands(&line, |name| name.starts_with(b"__has_include"));
+            self.scan.has_computed_has_include |= operands.has_computed;
+        }
+    }
+
+    /// `at`: behind the `#`.
+    fn add_uses(&self, at: usize, macros: &BTreeSet<Box<[u8]>>, uses: &mut Uses) {
+        let at = self.skip_blanks(at);
+        let end = self.skip_identifier(at);
+        let is_definition = match &self.text[at..end] {
+            b"define" => true,
+            b"if" | b"elif" => false,
+            _ => return,
+        };
+        let line = self.line_without_comments(end);
+        let line = line.trim_ascii_start();
+        let name = line.iter().take_while(|&&byte| is_identifier(byte)).count();
+        let operands = operands(if is_definition { &line[name..] } else { line }, |name| macros.contains(name));
+        if is_definition {
+            uses.probed_by_macros.extend(operands.literals);
+            if operands.has_computed {
+                uses.has_include_macros.push(line[..name].into());
+            }
+        } else {
+            uses.probed.extend(operands.literals);
+            uses.is_computed |= operands.has_computed;
         }
     }
 
@@ -290,7 +323,8 @@ fn string_literal(text: &[u8]) -> Option<Bytes> {
     }
 }
 
-/// Literals in a macro's body that look like the name of a header: not messages, which have blanks or formats in them.
+/// Literals in a macro's body that look like the name of a header: not messages, which have blanks or formats in them, and not
+/// absolute paths, which nothing can shadow.
 fn literals(body: &[u8]) -> impl Iterator<Item = HeaderName> {
     let starts = body.iter().enumerate().filter(|(_, byte)| b"\"<".contains(byte)).map(|(at, _)| at);
     starts
@@ -298,24 +332,63 @@ fn literals(body: &[u8]) -> impl Iterator<Item = HeaderName> {
         .filter(|literal| !literal.name.iter().any(|byte| byte.is_ascii_whitespace() || b"%\\\"(){};,=".contains(byte)))
 }
 
-/// True where `__has_include` stands in `line` with something else than a literal, `defined` apart.
-fn has_computed_operand(line: &[u8]) -> bool {
-    const NAME: &[u8] = b"__has_include";
+/// What names of interest are applied to in one line.
+#[derive(Default)]
+struct Operands {
+    literals: Vec<HeaderName>,
+    /// One is applied to something else, or to nothing.
+    has_computed: bool,
+}
+
+/// Operands of the identifiers that `is_wanted` picks, those apart that are only tested for being defined.
+fn operands(line: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Operands {
+    let mut found = Operands::default();
     let mut at = 0;
-    while let Some(ahead) = line[at..].windows(NAME.len()).position(|window| window == NAME) {
+    while let Some(ahead) = line[at..].iter().position(|&byte| is_identifier(byte)) {
         let start = at + ahead;
         let end = start + line[start..].iter().take_while(|&&byte| is_identifier(byte)).count();
         at = end;
-        if start > 0 && is_identifier(line[start - 1]) {
+        if !is_wanted(&line[start..end]) {
             continue;
         }
         let operand = line[end..].trim_ascii_start();
         let operand = operand.strip_prefix(b"(").unwrap_or(operand).trim_ascii_start();
-        if header_name(operand).is_none() && !is_tested_for_definition(&line[..start]) {
-            return true;
+        match header_name(operand) {
+            Some(literal) => found.literals.push(literal),
+            None => found.has_computed |= !is_tested_for_definition(&line[..start]),
         }
     }
-    false
+    found
+}
+
+/// How one file uses macros that stand for `__has_include`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Uses {
+    pub probed: Vec<HeaderName>,
+    /// In macros, as [`Scan::probed_by_macros`].
+    pub probed_by_macros: Vec<HeaderName>,
+    /// More macros of that kind.
+    pub has_include_macros: Vec<Box<[u8]>>,
+    /// A condition applies one to something that is no literal.
+    pub is_computed: bool,
+}
+
+/// Scans one file for uses of `macros` in conditions and other macros. Sees too much rather than too little, as [`scan`] does.
+pub fn uses(bytes: &[u8], macros: &BTreeSet<Box<[u8]>>) -> Uses {
+    let text = without_splices(bytes);
+    let scanner = Scanner { text: &text, scan: Scan::default(), included: BTreeSet::new(), probed: BTreeSet::new() };
+    let mut uses = Uses::default();
+    let marks: [&[u8]; 3] = [b"#", b"%:", b"??="];
+    let mut at = 0;
+    while let Some(ahead) = text[at..].iter().position(|byte| b"#%?".contains(byte)) {
+        at += ahead;
+        match marks.iter().find(|mark| text[at..].starts_with(mark)) {
+            Some(mark) => scanner.add_uses(at + mark.len(), macros, &mut uses),
+            None => {}
+        }
+        at += 1;
+    }
+    uses
 }
 
 /// `before` ends in `defined` or `defined (`.
@@ -410,8 +483,7 @@ mod tests {
         probed("#if __has_include(\"a.h\") && __has_include_next ( <b.h> )\n", "<b.h> \"a.h\"", false);
         probed("#if defined(__has_include) && defined __has_include\n#ifdef __has_include\n", "", false);
         probed("#define __has_include(x) 0\n", "", false);
-        probed("#define HAS(x) __has_include(x)\n", "", true);
-        probed("#define HAS __has_include\n", "", true);
+        probed("#define HAS(x) __has_include(x)\n", "", false);
         probed("#if __has_include(NAME)\n", "", true);
         probed("#if 0 // __has_include is a macro\n#endif // __has_include\n", "", false);
         probed("#if /* \n */ __has_include(X)\n", "", true);
@@ -423,6 +495,33 @@ mod tests {
             false,
         );
         probed("/* a dependency \"x.h\" */", "", false);
+    }
+
+    #[test]
+    fn macros_that_stand_for_has_include() {
+        let macros =
+            |text: &str| -> BTreeSet<Box<[u8]>> { scan(text.as_bytes()).has_include_macros.into_iter().collect() };
+        let one = |name: &str| BTreeSet::from([Box::from(name.as_bytes())]);
+        assert_eq!(macros("#define HAS(x) __has_include(x)\n"), one("HAS"));
+        assert_eq!(macros("# define HAS /* x */ __has_include\n"), one("HAS"));
+        assert_eq!(
+            macros("#define NO(x) 0\n#define __has_include(x) 0\n#define L __has_include(<l.h>)\n"),
+            BTreeSet::new()
+        );
+
+        let found = |text: &str| {
+            let uses = uses(text.as_bytes(), &one("HAS"));
+            (names(&uses.probed), names(&uses.probed_by_macros), uses.has_include_macros.len(), uses.is_computed)
+        };
+        assert_eq!(found("#if defined(X) && HAS(<a.h>)\n"), ("<a.h>".into(), String::new(), 0, false));
+        assert_eq!(found("#define M HAS(\"m.h\")\n"), (String::new(), "\"m.h\"".into(), 0, false));
+        assert_eq!(found("#define MORE(x) HAS(x)\n"), (String::new(), String::new(), 1, false));
+        assert_eq!(found("#elif HAS(NAME)\n"), (String::new(), String::new(), 0, true));
+        assert_eq!(
+            found("#ifdef HAS\n#if defined HAS // HAS\n#define HAS(x) 0\n"),
+            (String::new(), String::new(), 0, false)
+        );
+        assert_eq!(found("#if HAS_NOT(X) || MYHAS(Y)\n"), (String::new(), String::new(), 0, false));
     }
 
     #[test]

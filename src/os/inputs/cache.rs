@@ -1,6 +1,6 @@
 //! What is known about files and directories of this machine, by their stat identity.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::hash::Hash;
 use std::io::Read;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::engine::compiler::tokens::{self, Scan};
+use crate::engine::compiler::tokens::{self, Scan, Uses};
 use crate::model::digest::Digest;
 use crate::model::job::FileTime;
 use crate::model::limits::{
@@ -69,6 +69,22 @@ pub(super) type Listing = Option<HashSet<Box<[u8]>>>;
 pub struct ScanCache {
     files: Mutex<Generations<Identity, Arc<Known>>>,
     listings: Mutex<Generations<Identity, Arc<Listing>>>,
+    /// By file and by the digest of the macros looked for.
+    uses: Mutex<Generations<(Identity, Digest), Arc<Uses>>>,
+}
+
+/// Macros to look for, with a digest that stands for them.
+pub(super) struct Macros {
+    pub(super) names: BTreeSet<Box<[u8]>>,
+    digest: Digest,
+}
+
+impl Macros {
+    pub(super) fn new(names: BTreeSet<Box<[u8]>>) -> Self {
+        // Identifiers have no NUL in them.
+        let text: Vec<u8> = names.iter().flat_map(|name| name.iter().copied().chain([0])).collect();
+        Self { names, digest: Digest::of(&text) }
+    }
 }
 
 impl Default for ScanCache {
@@ -76,6 +92,7 @@ impl Default for ScanCache {
         Self {
             files: Mutex::new(Generations::new(SCAN_CACHE_FILES_MAX)),
             listings: Mutex::new(Generations::new(SCAN_CACHE_DIRECTORIES_MAX)),
+            uses: Mutex::new(Generations::new(SCAN_CACHE_FILES_MAX)),
         }
     }
 }
@@ -96,6 +113,20 @@ impl ScanCache {
             lock(&self.files).remember(identity, Arc::clone(&known));
         }
         Ok(known)
+    }
+
+    /// How the file uses `macros`.
+    pub(super) fn uses(&self, path: &[u8], identity: Identity, macros: &Macros) -> Result<Arc<Uses>, Why> {
+        let key = (identity, macros.digest);
+        if let Some(uses) = lock(&self.uses).find(&key) {
+            return Ok(uses);
+        }
+        let bytes = read_unchanged(path, identity)?;
+        let uses = Arc::new(tokens::uses(&bytes, &macros.names));
+        if !identity.is_racy(clock::file_time_now()) {
+            lock(&self.uses).remember(key, Arc::clone(&uses));
+        }
+        Ok(uses)
     }
 
     /// Names in the physical directory `path`, which looked like `identity` a moment ago.

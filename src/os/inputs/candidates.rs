@@ -40,8 +40,8 @@ impl<'a> Places<'a> {
         Ok(Self { quote, bracket, directories })
     }
 
-    /// Every place that has something by this name, as included by the file at `includer`. Dangling symlinks are among them.
-    pub(super) fn of(&mut self, name: &HeaderName, includer: &[u8], tree: &mut Tree) -> Result<Vec<Walked>, Why> {
+    /// Every place that has something by this name, as included by a file in `directory`. Dangling symlinks are among them.
+    pub(super) fn of(&mut self, name: &HeaderName, directory: &[u8], tree: &mut Tree) -> Result<Vec<Walked>, Why> {
         let directories = &mut self.directories;
         if name.name.starts_with(b"/") {
             let walked = tree.walk(directories.cwd, &name.name)?;
@@ -49,7 +49,7 @@ impl<'a> Places<'a> {
         }
         let mut found = Vec::new();
         if name.quoted {
-            if let Some(beside) = directories.of(directories.cwd, directory_of(includer), tree)? {
+            if let Some(beside) = directories.of(directories.cwd, directory, tree)? {
                 found.extend(directories.look_in(&beside, &name.name, tree)?);
             }
             for directory in &self.quote {
@@ -121,13 +121,4 @@ fn first_component(name: &[u8]) -> &[u8] {
 
 fn exists(walked: &Walked) -> bool {
     walked.end != End::Missing || walked.dangles()
-}
-
-/// As spelled, and as the compiler prefixes names with it.
-fn directory_of(path: &[u8]) -> &[u8] {
-    match path.iter().rposition(|&byte| byte == b'/') {
-        Some(0) => b"/",
-        Some(slash) => &path[..slash],
-        None => b".",
-    }
 }

@@ -7,10 +7,10 @@ use crate::engine::compiler::tokens::{HeaderName, Scan};
 use crate::engine::compiler::{CompilerFamily, Language};
 use crate::model::digest::Digest;
 use crate::model::job::{Bytes, Entry, Manifest, Node};
-use crate::model::limits::INPUTS_BYTES_MAX;
+use crate::model::limits::{HAS_INCLUDE_MACROS_MAX, INPUTS_BYTES_MAX};
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
-use crate::os::inputs::cache::{Identity, Known, ScanCache};
+use crate::os::inputs::cache::{Identity, Known, Macros, ScanCache};
 use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::{self, Dependencies};
 use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display};
@@ -38,6 +38,8 @@ pub fn collect(unit: &Unit, cache: &ScanCache) -> Result<Inputs, Why> {
 /// A file that the compiler reads, as it spells it.
 struct ReadFile {
     spelled: Bytes,
+    physical: Bytes,
+    identity: Identity,
     known: Arc<Known>,
 }
 
@@ -48,6 +50,8 @@ struct Collector<'a> {
     predicted: Predicted,
     system_directories: Vec<Bytes>,
     known: HashMap<Identity, Arc<Known>>,
+    /// Physical paths.
+    outputs: HashSet<Vec<u8>>,
     /// Size and seconds of modification of each shipped file: what gcc looks at to find the same header once more.
     looks: HashSet<(u64, i64)>,
     bytes: u64,
@@ -62,6 +66,7 @@ impl<'a> Collector<'a> {
             predicted: Predicted::default(),
             system_directories: Vec::new(),
             known: HashMap::new(),
+            outputs: HashSet::new(),
             looks: HashSet::new(),
             bytes: 0,
         }
@@ -102,6 +107,7 @@ impl<'a> Collector<'a> {
             if !is_itself || !matches!(existing.end, End::Missing | End::File(_)) {
                 return Err(Why::new(Reason::SpecialOutput, display(output)));
             }
+            self.outputs.insert(existing.physical);
         }
         Ok(())
     }
@@ -151,8 +157,9 @@ impl<'a> Collector<'a> {
                 End::Missing | End::Directory(_) => return Err(Why::new(Reason::UnusableInput, display(spelled))),
             };
             let known = self.ship(&walked, stat)?;
-            self.predicted.physical.insert(Bytes::from(walked.physical));
-            read.push(ReadFile { spelled: spelled.clone(), known });
+            let physical = Bytes::from(walked.physical);
+            self.predicted.physical.insert(physical.clone());
+            read.push(ReadFile { spelled: spelled.clone(), physical, identity: stat.identity, known });
         }
         self.predicted.spelled = dependencies.files.iter().cloned().collect();
         Ok(read)
@@ -185,7 +192,7 @@ impl<'a> Collector<'a> {
     fn refuse_what_only_the_assembler_sees(&self, read: &[ReadFile]) -> Result<(), Why> {
         let is_assembler = self.unit.command.language.is_assembler();
         let is_preprocessed = self.unit.command.language.is_preprocessed_by_compiler();
-        for ReadFile { spelled, known } in read {
+        for ReadFile { spelled, known, .. } in read {
             let scan = &known.scan;
             let reason = if scan.has_incbin {
                 Reason::Incbin
@@ -236,14 +243,51 @@ impl<'a> Collector<'a> {
 
     /// Whatever `__has_include` could find is shipped.
     fn probed(&mut self, places: &mut Places<'_>, read: &[ReadFile]) -> Result<(), Why> {
-        for (name, includer) in distinct(read, |scan| &scan.probed) {
-            for walked in places.of(name, includer, &mut self.tree)? {
+        let mut probed = Probed::default();
+        for file in read {
+            probed.names.extend(beside(&file.known.scan.probed, &file.spelled));
+            probed.by_macros.extend(file.known.scan.probed_by_macros.iter().cloned());
+        }
+        self.probed_through_macros(read, &mut probed)?;
+        for name in &probed.by_macros {
+            // Who uses the macro is not known here.
+            for file in read {
+                probed.names.extend(beside(std::slice::from_ref(name), &file.spelled));
+            }
+        }
+        for (directory, name) in &probed.names {
+            for walked in places.of(name, directory, &mut self.tree)? {
                 match walked.end {
                     End::File(stat) => {
                         self.ship(&walked, stat)?;
                     }
                     _ => self.keep_unshipped(&walked)?,
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// `#define HAS_INCLUDE(x) __has_include(x)` and the like: what such macros are applied to.
+    fn probed_through_macros(&self, read: &[ReadFile], probed: &mut Probed) -> Result<(), Why> {
+        let names = |file: &ReadFile| file.known.scan.has_include_macros.clone();
+        let mut macros: BTreeSet<Box<[u8]>> = read.iter().flat_map(names).collect();
+        while !macros.is_empty() {
+            if macros.len() > HAS_INCLUDE_MACROS_MAX {
+                return Err(Reason::ComputedHasInclude.into());
+            }
+            let wanted = Macros::new(macros.clone());
+            for file in read {
+                let uses = self.cache.uses(&file.physical, file.identity, &wanted)?;
+                if uses.is_computed {
+                    return Err(Why::new(Reason::ComputedHasInclude, display(&file.spelled)));
+                }
+                probed.names.extend(beside(&uses.probed, &file.spelled));
+                probed.by_macros.extend(uses.probed_by_macros.iter().cloned());
+                macros.extend(uses.has_include_macros.iter().cloned());
+            }
+            if macros.len() == wanted.names.len() {
+                break;
             }
         }
         Ok(())
@@ -258,16 +302,22 @@ impl<'a> Collector<'a> {
             .include_files()
             .map(|name| HeaderName { quoted: true, name: name.as_slice().into() })
             .collect();
-        let names = distinct(read, |scan| &scan.included)
-            .into_iter()
-            // Options search from the working directory on.
-            .chain(searched.iter().chain(&forced).map(|name| (name, &b"."[..])));
-        for (name, includer) in names {
-            for walked in places.of(name, includer, &mut self.tree)? {
+        // Options search from the working directory on.
+        let mut names: BTreeSet<(&[u8], &HeaderName)> =
+            searched.iter().chain(&forced).map(|name| (&b"."[..], name)).collect();
+        for file in read {
+            let directory = directory_of(&file.spelled);
+            let included = file.known.scan.included.iter();
+            names.extend(included.map(|name| (if name.quoted { directory } else { b"." }, name)));
+        }
+        for (directory, name) in names {
+            // Nothing can stand in for an absolute name: if it is missing, the job says so.
+            let is_searched = !name.name.starts_with(b"/");
+            for walked in if is_searched { places.of(name, directory, &mut self.tree)? } else { Vec::new() } {
                 self.keep_unshipped(&walked)?;
             }
             if self.unit.command.family == CompilerFamily::Gcc {
-                self.refuse_precompiled(places, name, includer, b".gch")?;
+                self.refuse_precompiled(places, name, directory, b".gch")?;
             }
         }
         for name in &forced {
@@ -281,11 +331,11 @@ impl<'a> Collector<'a> {
         &mut self,
         places: &mut Places<'_>,
         name: &HeaderName,
-        includer: &[u8],
+        directory: &[u8],
         extension: &[u8],
     ) -> Result<(), Why> {
         let precompiled = HeaderName { quoted: name.quoted, name: [&name.name, extension].concat().into() };
-        match places.of(&precompiled, includer, &mut self.tree)?.first() {
+        match places.of(&precompiled, directory, &mut self.tree)?.first() {
             Some(found) => Err(Why::new(Reason::PrecompiledHeader, display(&found.physical))),
             None => Ok(()),
         }
@@ -295,6 +345,8 @@ impl<'a> Collector<'a> {
     fn keep_unshipped(&mut self, walked: &Walked) -> Result<(), Why> {
         match walked.end {
             End::Missing | End::Directory(_) => self.tree.keep_trail(walked),
+            // Some literal has the output's name; the job must be able to write it.
+            End::File(_) if self.outputs.contains(&walked.physical) => {}
             End::File(_) if self.tree.has_file(&walked.physical) => self.tree.keep_trail(walked),
             // gcc may open it to see whether it is a header it has read already, and lists it only if not.
             End::File(stat) if self.looks.contains(&look(&stat)) => {
@@ -397,23 +449,27 @@ fn look(stat: &Stat) -> (u64, i64) {
     (stat.identity.size, stat.identity.mtime.seconds)
 }
 
-/// Each name with an includer, names that search beside their includer once for each directory.
-fn distinct<'a>(
-    read: &'a [ReadFile],
-    names: impl Fn(&'a Scan) -> &'a Vec<HeaderName>,
-) -> Vec<(&'a HeaderName, &'a [u8])> {
-    let mut seen = HashSet::new();
-    let mut found = Vec::new();
-    for file in read {
-        let slash = file.spelled.iter().rposition(|&byte| byte == b'/');
-        let directory = &file.spelled[..slash.map_or(0, |slash| slash + 1)];
-        for name in names(&file.known.scan) {
-            if seen.insert((name, if name.quoted { directory } else { b"" })) {
-                found.push((name, file.spelled.as_slice()));
-            }
-        }
+/// Names that `__has_include` is applied to.
+#[derive(Default)]
+struct Probed {
+    /// With the directory that `"…"` starts from.
+    names: BTreeSet<(Bytes, HeaderName)>,
+    by_macros: BTreeSet<HeaderName>,
+}
+
+/// Each name with the directory of its includer as spelled, which matters for `"…"` only.
+fn beside<'a>(names: &'a [HeaderName], includer: &'a [u8]) -> impl Iterator<Item = (Bytes, HeaderName)> + 'a {
+    let directory = directory_of(includer);
+    names.iter().map(move |name| (Bytes::from(if name.quoted { directory } else { b"." }), name.clone()))
+}
+
+/// As the compiler prefixes names with it.
+fn directory_of(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(0) => b"/",
+        Some(slash) => &path[..slash],
+        None => b".",
     }
-    found
 }
 
 /// What the files of the list must have been called if they were found by searching: covers names that macros put together.
