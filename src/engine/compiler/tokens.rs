@@ -382,9 +382,8 @@ pub fn uses(bytes: &[u8], macros: &BTreeSet<Box<[u8]>>) -> Uses {
     let mut at = 0;
     while let Some(ahead) = text[at..].iter().position(|byte| b"#%?".contains(byte)) {
         at += ahead;
-        match marks.iter().find(|mark| text[at..].starts_with(mark)) {
-            Some(mark) => scanner.add_uses(at + mark.len(), macros, &mut uses),
-            None => {}
+        if let Some(mark) = marks.iter().find(|mark| text[at..].starts_with(mark)) {
+            scanner.add_uses(at + mark.len(), macros, &mut uses);
         }
         at += 1;
     }
