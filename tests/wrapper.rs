@@ -1099,10 +1099,9 @@ fn the_release_binary_is_small_and_has_no_runtime() {
     let target = Path::new(FARCC).parent().unwrap().parent().unwrap();
     let binary = fs::read(target.join("release/farcc")).unwrap();
     assert!(binary.len() < 1_000_000, "{} bytes", binary.len());
-    for (name, needles) in [("release", &binary), ("this profile's", &fs::read(FARCC).unwrap())] {
-        for runtime in ["tokio", "zbus", "hyper", "rustls", "clap_builder"] {
-            assert!(!contains(needles, runtime.as_bytes()), "the {name} binary mentions {runtime}");
-        }
+    // Stripped, so these would be strings of code that is there: paths of sources, type names, messages.
+    for runtime in ["tokio", "zbus", "hyper", "rustls", "clap_builder"] {
+        assert!(!contains(&binary, runtime.as_bytes()), "the binary mentions {runtime}");
     }
     assert!(contains(&binary[..4096], b"farcc-a-wrapper\0"), "the note is not in the first page");
 }
