@@ -166,7 +166,7 @@ pub(crate) fn farm() -> Farm {
 
 /// What an administrator does, in the README's words.
 fn set_up() {
-    let invitation = SCHEDULER.run("systemctl -q enable --now farcc-scheduler.socket && farccctl farm invite").ok();
+    let invitation = SCHEDULER.run("systemctl -q enable --now farcc-scheduler.service && farccctl farm invite").ok();
     for builder in BUILDERS {
         builder.run(&format!("farccctl farm join '{invitation}' && systemctl -q enable --now builder.socket")).ok();
     }

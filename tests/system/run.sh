@@ -1,7 +1,8 @@
 #!/bin/bash
-# run.sh [--faults] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
+# run.sh [--faults | TEST...] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
 #
-# Runs everything, and each fault once; with --faults the faults only, each of them twenty times, at random moments.
+# Runs everything, and each fault once; with --faults the faults only, each of them twenty times, at random moments; with
+# names, or parts of names, only those tests.
 #
 # Makes the machines' file systems (trees.sh), installs the build of the day into a copy for each with `make install`, boots
 # them (host), and hands over to the test program (main.rs), which sets the farm up as an administrator would and looks at it
@@ -15,7 +16,7 @@ runs=$CARGO_TARGET_DIR/system/runs
 machines=(scheduler builder1 builder2 client)
 
 main() {
-  local mode=$1 test_program lab
+  local test_program lab
   is_root || die "needs root: it boots machines"
   need_to_build
   need jq jq ip iproute2 pgrep procps unshare util-linux nsenter util-linux
@@ -37,7 +38,7 @@ main() {
     case $machine in client) furnish "$machine" "$client_tree" ;; *) furnish "$machine" "$builder_tree" ;; esac
   done
   # In the background, so that a signal is heard at once; the machines die with this script even if it is killed.
-  setpriv --pdeathsig KILL "$here/host" lab "$0" inside "$mode" "$run" "$test_program" &
+  setpriv --pdeathsig KILL "$here/host" lab "$0" inside "$run" "$test_program" "$@" &
   lab=$!
   wait "$lab"
 }
@@ -61,7 +62,8 @@ vanish() {
 
 # In the laboratory: every process and network device of it ends with this function's process.
 inside() {
-  local mode=$1 run=$2 test_program=$3 machine number=0 pids=() status=0
+  local run=$1 test_program=$2 machine number=0 pids=() status=0
+  shift 2
   for machine in "${machines[@]}"; do
     number=$((number + 1))
     "$here/host" up "$machine" "$run/$machine" "$number" &
@@ -69,19 +71,20 @@ inside() {
   done
   for pid in "${pids[@]}"; do wait "$pid"; done
   export FARCC_SYSTEM_HOST=$here/host
-  case $mode in
-    --all) FARCC_FAULT_ROUNDS=1 "$test_program" --test-threads=1 --nocapture || status=$? ;;
-    --faults) FARCC_FAULT_ROUNDS=20 "$test_program" --test-threads=1 --nocapture faults || status=$? ;;
-  esac
+  if [ "${1:-}" = --faults ]; then
+    export FARCC_FAULT_ROUNDS=20
+    set -- faults
+  fi
+  "$test_program" --test-threads=1 --nocapture "$@" || status=$?
   mkdir -p "$CARGO_TARGET_DIR/system/journal"
   for machine in "${machines[@]}"; do
     "$here/host" run "$machine" journalctl -o short-precise >"$CARGO_TARGET_DIR/system/journal/$machine" || true
   done
-  return $status
+  return "$status"
 }
 
-case ${1:---all} in
-  --all | --faults) main "${1:---all}" ;;
+case ${1:-} in
   inside) shift; inside "$@" ;;
-  *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+  -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" ;;
+  *) main "$@" ;;
 esac

@@ -58,10 +58,12 @@ pub fn become_user(user: &User) -> Result<(), PrivilegeError> {
 /// Gives up every capability and the chance to gain any by executing a file.
 pub fn drop_all() -> Result<(), PrivilegeError> {
     clear_bounding_set()?;
-    caps::clear(None, CapSet::Ambient)?;
-    caps::clear(None, CapSet::Inheritable)?;
-    caps::clear(None, CapSet::Effective)?;
-    caps::clear(None, CapSet::Permitted)?;
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        // A service that has none may be forbidden to ask for fewer.
+        if !caps::read(None, set)?.is_empty() {
+            caps::clear(None, set)?;
+        }
+    }
     rustix::thread::set_no_new_privs(true).map_err(PrivilegeError::NewPrivileges)
 }
 
