@@ -442,11 +442,9 @@ impl Driver {
     }
 
     fn tell(&mut self, message: ClientToScheduler) {
-        if let Some(queue) = &self.queue {
-            if queue.try_send(message).is_err() {
-                // The link is over, or its peer does not read: what it missed is said again on the next one.
-                self.queue = None;
-            }
+        if self.queue.as_ref().is_some_and(|queue| queue.try_send(message).is_err()) {
+            // The link is over, or its peer does not read: what it missed is said again on the next one.
+            self.queue = None;
         }
     }
 

@@ -60,10 +60,13 @@ const ANSWER_GRACE: Duration = Duration::from_secs(30);
 
 /// Classes of commands for which `-###` was compared inside and outside, each once.
 #[derive(Debug, Default)]
-pub(super) struct Proofs(Mutex<BTreeMap<(ToolchainId, Vec<Bytes>), Arc<OnceCell<Result<(), Why>>>>>);
+pub(super) struct Proofs(Mutex<BTreeMap<(ToolchainId, Vec<Bytes>), Proof>>);
+
+/// Empty until somebody has compared.
+type Proof = Arc<OnceCell<Result<(), Why>>>;
 
 impl Proofs {
-    fn of(&self, toolchain: ToolchainId, class: Vec<Bytes>) -> Arc<OnceCell<Result<(), Why>>> {
+    fn of(&self, toolchain: ToolchainId, class: Vec<Bytes>) -> Proof {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((toolchain, class)).or_default().clone()
     }
 }

@@ -74,7 +74,7 @@ async fn linked(
     inbox: &mpsc::Sender<Event>,
     backoff: &mut Backoff,
 ) -> Result<(), DialError> {
-    let dialler = Dialler { uplink, identity, name: name };
+    let dialler = Dialler { uplink, identity, name };
     let Link { mut reader, mut writer, connection: _alive, .. } = dialler.dial(Role::Client).await?;
     backoff.reset();
     let (queue, mut queued) = mpsc::channel(LINK_QUEUE);

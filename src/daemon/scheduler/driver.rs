@@ -22,7 +22,6 @@ use crate::engine::wire::farm::{
 };
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance};
-use crate::model::limits::{BUILDERS_MAX, CLIENTS_MAX};
 use crate::model::moment::Moment;
 use crate::model::report::BuilderReport;
 use crate::os::bus::SchedulerSnapshot;
@@ -198,12 +197,12 @@ impl Driver {
             Event::BuilderJoined { builder, offer, joined } => self.builder_joined(builder, offer, joined),
             Event::FromClient { client, link, message } => {
                 if self.clients.get(&client).is_some_and(|known| known.link == link) {
-                    self.from_client(client, message);
+                    self.client_says(client, message);
                 }
             }
             Event::FromBuilder { builder, link, message } => {
                 if self.builders.get(&builder).is_some_and(|known| known.link == link) {
-                    self.from_builder(builder, message);
+                    self.builder_says(builder, message);
                 }
             }
             Event::ClientEnded { client, link } => {
@@ -227,7 +226,7 @@ impl Driver {
     }
 
     fn client_joined(&mut self, client: ClientId, joined: Joined) {
-        if self.clients.len() >= CLIENTS_MAX {
+        if !self.engine.has_room_for_client(client) {
             drop(joined.reply.send(Err(Refusal::Full)));
             return;
         }
@@ -245,7 +244,7 @@ impl Driver {
     }
 
     fn builder_joined(&mut self, builder: BuilderId, offer: BuilderOffer, joined: Joined) {
-        if self.builders.len() >= BUILDERS_MAX {
+        if !self.engine.has_room_for_builder(builder) {
             drop(joined.reply.send(Err(Refusal::Full)));
             return;
         }
@@ -300,7 +299,6 @@ impl Driver {
     }
 
     /// Starts the two tasks of a link: one reads into the inbox, one writes what is queued, once it gets its writer.
-    #[expect(clippy::type_complexity, reason = "one place unpacks it at once")]
     fn start<In: DeserializeOwned + Send + 'static, Out: Serialize + Send + Sync + 'static>(
         &mut self,
         mut reader: FrameReader,
@@ -331,7 +329,7 @@ impl Driver {
         (link, (queue, start))
     }
 
-    fn from_client(&mut self, client: ClientId, message: ClientToScheduler) {
+    fn client_says(&mut self, client: ClientId, message: ClientToScheduler) {
         match message {
             ClientToScheduler::Demand { class, slots } => self.feed(Input::Demand { client, class, slots }),
             ClientToScheduler::Return { lease } => self.feed(Input::Returned { client, lease }),
@@ -358,7 +356,7 @@ impl Driver {
         }
     }
 
-    fn from_builder(&mut self, builder: BuilderId, message: BuilderToScheduler) {
+    fn builder_says(&mut self, builder: BuilderId, message: BuilderToScheduler) {
         match message {
             BuilderToScheduler::Heartbeat { outstanding, finished, failed } => {
                 self.feed(Input::BuilderHeartbeat { builder, outstanding, finished, failed });
@@ -377,12 +375,10 @@ impl Driver {
     }
 
     fn tell_client(&mut self, client: ClientId, message: SchedulerToClient) {
-        if let Some(known) = self.clients.get(&client) {
-            if known.queue.try_send(message).is_err() {
-                // It has stopped reading. Dropping its queue ends the link, which reports it lost.
-                self.clients.remove(&client);
-                self.engine.handle(self.clock.now(), Input::ClientLost { client });
-            }
+        if self.clients.get(&client).is_some_and(|known| known.queue.try_send(message).is_err()) {
+            // It has stopped reading. Dropping its queue ends the link.
+            self.clients.remove(&client);
+            self.engine.handle(self.clock.now(), Input::ClientLost { client });
         }
     }
 

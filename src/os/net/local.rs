@@ -61,10 +61,10 @@ impl LocalStream {
             n_read += self.receive(&mut greeting[n_read..]).await?;
         }
         let ([name @ .., version], [expected @ .., _]) = (&greeting, &GREETING);
-        match version {
+        match *version {
             _ if name != expected => Err(LocalError::Stranger),
-            &LOCAL_VERSION => Ok(()),
-            &other => Err(LocalError::Version(other)),
+            LOCAL_VERSION => Ok(()),
+            other => Err(LocalError::Version(other)),
         }
     }
 
