@@ -101,15 +101,26 @@ impl Inputs {
         let listed =
             depfile::prerequisites(list).map_err(|error| Why::new(Reason::DependenciesDiffer, error.to_string()))?;
         let listed = self.physical(listed)?;
-        let is_excused = |path: &Bytes| {
-            !lists_system_headers && self.system_directories.iter().any(|directory| is_below(path, directory))
-        };
+        let system = if lists_system_headers { Vec::new() } else { self.system_places()? };
+        let is_excused = |path: &Bytes| system.iter().any(|place| is_below(path, place));
         let unexpected = listed.difference(&self.predicted.physical).next();
         let missing = self.predicted.physical.difference(&listed).find(|path| !is_excused(path));
         match unexpected.or(missing) {
             Some(path) => Err(Why::new(Reason::DependenciesDiffer, display(path))),
             None => Ok(()),
         }
+    }
+
+    /// Where headers are that `-MMD` leaves out: system directories, and what symlinks in them lead to. gcc lists a system header by
+    /// the shorter of its two names, so that the list does not say by which it was found.
+    fn system_places(&self) -> Result<Vec<Bytes>, Why> {
+        let mut tree = Tree::default();
+        let mut places = self.system_directories.clone();
+        let in_system = |path: &Bytes| self.system_directories.iter().any(|directory| is_below(path, directory));
+        for link in self.links.keys().filter(|path| in_system(path)) {
+            places.push(Bytes::from(tree.walk(&self.cwd, link)?.physical));
+        }
+        Ok(places)
     }
 
     fn physical(&self, spelled: Vec<Bytes>) -> Result<BTreeSet<Bytes>, Why> {
