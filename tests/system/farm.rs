@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,10 +45,10 @@ impl Host {
         switch(["as", "dev", self.0, "bash", "-c", script])
     }
 
-    /// Writes a file as `dev`.
+    /// Writes a file in the home of `dev`.
     #[track_caller]
     pub(crate) fn write(self, path: &str, text: &str) {
-        let script = format!("cat >{path}");
+        let script = format!("cat >~/{path}");
         let mut cat = self.dev_command(&script).stdin(Stdio::piped()).spawn().expect("the host script runs");
         cat.stdin.take().expect("piped").write_all(text.as_bytes()).expect("cat reads");
         assert!(cat.wait().expect("started").success());
@@ -139,15 +140,28 @@ impl Ran {
 
 /// Asks again until there is an answer. Bounded by patience, never by a guess of how long something takes.
 #[track_caller]
-pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, ask).unwrap_or_else(|| panic!("not within {PATIENCE:?}: {what}\n{}", last_words()))
+}
+
+fn within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask() {
-            return answer;
+            return Some(answer);
         }
-        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        if started.elapsed() > patience {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// What the daemons said last.
+fn last_words() -> String {
+    let hosts = [SCHEDULER, BUILDERS[0], BUILDERS[1], CLIENT];
+    let of = |host: Host| host.run("journalctl -q -n 6 -t farcc-schedulerd -t farcc-builderd -t farcc-clientd").stdout;
+    hosts.map(of).concat()
 }
 
 /// The farm, for one test at a time; whole when a test gets it.
@@ -185,22 +199,31 @@ pub(crate) struct Farm {
 
 impl Farm {
     /// Both builders ready in the scheduler's eyes, and the client connected to it.
+    #[track_caller]
     pub(crate) fn wait_until_whole(&self) {
-        eventually("both builders are ready", || {
-            let builders = SCHEDULER.run(&get_property("", "Scheduler1", "Builders"));
-            let builders: serde_json::Value = serde_json::from_str(&builders.stdout).ok()?;
-            let ready = builders["data"].as_array()?.iter().filter(|builder| builder[5] == "ready").count();
-            (ready == BUILDERS.len()).then_some(())
-        });
-        eventually("the client is connected", || {
-            let status: serde_json::Value = serde_json::from_str(&CLIENT.dev("farccctl status --json").stdout).ok()?;
-            (status["connection"] == "connected").then_some(())
-        });
+        // Once broken, it is not waited for as long again: the tests that follow would take hours to say the same.
+        static IS_BROKEN: AtomicBool = AtomicBool::new(false);
+        let patience = if IS_BROKEN.swap(true, Ordering::Relaxed) { PATIENCE / 20 } else { PATIENCE };
+        if within(patience, || (builders_are_ready()? && client_is_connected()?).then_some(())).is_none() {
+            panic!("the farm is not whole after {patience:?}\n{}", last_words());
+        }
+        IS_BROKEN.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn stats(&self) -> Stats {
         Stats(CLIENT.dev("farccctl stats --json").json())
     }
+}
+
+fn builders_are_ready() -> Option<bool> {
+    let builders = SCHEDULER.run(&get_property("", "Scheduler1", "Builders"));
+    let builders: serde_json::Value = serde_json::from_str(&builders.stdout).ok()?;
+    Some(builders["data"].as_array()?.iter().filter(|builder| builder[5] == "ready").count() == BUILDERS.len())
+}
+
+fn client_is_connected() -> Option<bool> {
+    let status: serde_json::Value = serde_json::from_str(&CLIENT.dev("farccctl status --json").stdout).ok()?;
+    Some(status["connection"] == "connected")
 }
 
 /// A variable in the environment of the client daemon, for as long as this lives.

@@ -57,9 +57,9 @@ make_base() {
   http_proxy=${proxy#DIRECT} debootstrap --variant=minbase --include="$BASE_PACKAGES" "$SUITE" "$1" $(mirror)
   carry_apt_settings "$1"
   in_tree "$1" apt-get clean
-  # These act on the kernel, which the machine shares with its host.
+  # These act on the kernel, which the machine shares with its host; and the last one waits for addresses that are there already.
   for unit in systemd-modules-load.service systemd-sysctl.service systemd-binfmt.service sys-kernel-debug.mount \
-    sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount; do
+    sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount systemd-networkd-wait-online.service; do
     ln -sf /dev/null "$1/etc/systemd/system/$unit"
   done
   # What a copy is called and known by is its own affair.
