@@ -15,7 +15,7 @@ started=$SECONDS
 # Builds, which takes the owner of the build directory.
 BUILDS=the_release_binary_is_small_and_has_no_runtime
 # Tests on booted machines that gate a change. The others run with `make system-test`: they have not all passed yet.
-BOOTED=(isolation::scheduler_and_builders_are_not_root)
+BOOTED=(isolation::scheduler_and_builders_are_not_root addresses:: faces::units_are_active faces::control_command faces::hardening)
 # What the stripped wrapper may weigh: it starts once for each unit.
 WRAPPER_BYTES_MAX=1000000
 

@@ -16,6 +16,7 @@ use crate::model::id::ClientId;
 use crate::model::limits::HANDSHAKE_MAX;
 use crate::os::net::{Body, FrameReader, Handler, Peer, empty_body, respond, single_frame_body};
 use crate::os::sandbox::Workshop;
+use crate::os::systemd::messages;
 use crate::os::toolchain::ToolchainStore;
 
 /// Where clients' requests are taken.
@@ -90,7 +91,9 @@ fn log_refusal(peer: &Peer, why: Refusal, message: &str) {
         Refusal::Busy | Refusal::Draining => {
             tracing::debug!(farcc_peer = %peer.address, cause = message, "refused a request")
         }
-        _ => tracing::warn!(farcc_peer = %peer.address, cause = message, "refused a request"),
+        _ => {
+            tracing::warn!(message_id = messages::PEER_REFUSED, farcc_peer = %peer.address, farcc_reason = message, "refused a request")
+        }
     }
 }
 

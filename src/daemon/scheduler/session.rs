@@ -36,7 +36,7 @@ impl Handler for Door {
         match self.link(&peer, request.into_body()).await {
             Ok(body) => respond(StatusCode::OK, body),
             Err(Turned { why, message }) => {
-                tracing::warn!(message_id = messages::PEER_REFUSED, farcc_peer = %peer.address, cause = %message, "refused a peer");
+                tracing::warn!(message_id = messages::PEER_REFUSED, farcc_peer = %peer.address, farcc_reason = %message, "refused a peer");
                 let refused = single_frame_body(&Greeting::Refused { why, message });
                 refused.map_or_else(
                     |_| respond(StatusCode::INTERNAL_SERVER_ERROR, empty_body()),

@@ -67,7 +67,7 @@ pub async fn serve(
         let (acceptor, handler) = (acceptor.clone(), handler.clone());
         connections.spawn(async move {
             if let Err(refusal) = connection(stream, address, acceptor, handler).await {
-                tracing::warn!(message_id = messages::PEER_REFUSED, farcc_peer = %address, cause = %refusal, "refused a connection");
+                tracing::warn!(message_id = messages::PEER_REFUSED, farcc_peer = %address, farcc_reason = %refusal, "refused a connection");
             }
             drop(permit);
         });
