@@ -36,7 +36,8 @@ fn compile_remotely(farm: &Farm, what: &str) {
 struct DropIn;
 
 impl DropIn {
-    const PATH: &str = "/etc/farcc/builder.toml.d/90-address.toml";
+    /// Read after `farm.toml`, which `farccctl farm join` has written.
+    const PATH: &str = "/etc/farcc/builder.toml.d/zz-address.toml";
 
     fn write(line: &str) -> Self {
         for builder in BUILDERS {

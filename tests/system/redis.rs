@@ -38,7 +38,7 @@ pub(crate) fn start(part: Part, compiler: &str, variables: &str) -> Running {
         Part::WithoutAllocator => "MALLOC=libc",
     };
     let script =
-        format!("cd ~/redis && {ENVIRONMENT} {allocator} {variables} make V=1 CC='{compiler}' -j8 >../make.log 2>&1");
+        format!("cd ~/redis && {ENVIRONMENT} {variables} make V=1 {allocator} CC='{compiler}' -j8 >../make.log 2>&1");
     Running { started: Instant::now(), make: CLIENT.start_dev(&script) }
 }
 

@@ -12,7 +12,7 @@ const CLIENT_ADDRESS: &str = "10.213.0.4";
 fn plain_http_is_refused_on_each_port() {
     let _farm = farm();
     for (host, port) in [(SCHEDULER, 10600), (BUILDERS[0], 10501)] {
-        expect_refusal(host, || say(host, port, "printf 'GET / HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n' \"$(hostname)\""));
+        expect_refusal(host, || say(host, port, "printf \"GET / HTTP/1.1\\r\\nHost: farm\\r\\n\\r\\n\""));
     }
 }
 
@@ -157,7 +157,7 @@ fn builder_with_a_wrong_token_is_refused_and_says_so() {
     let builder = BUILDERS[1];
     let cursors = (SCHEDULER.journal_cursor(), builder.journal_cursor());
     let secret = "not-the-secret-of-this-farm";
-    let file = "/etc/farcc/builder.toml.d/90-wrong.toml";
+    let file = "/etc/farcc/builder.toml.d/zz-wrong.toml";
     builder
         .run(&format!(
             "mkdir -p /etc/farcc/builder.toml.d && printf '[scheduler_auth]\\ntype = \"token\"\\ntoken = \"{secret}\"\\n' >{file} &&
