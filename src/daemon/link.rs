@@ -13,6 +13,7 @@ use crate::engine::wire::handshake::{self, OURS, Prover};
 use crate::model::digest::Digest;
 use crate::model::limits::{HANDSHAKE_MAX, HEARTBEAT_SILENCE_MAX};
 use crate::os::net::{self, Connection, FrameReader, FrameWriter, Identity, StreamError};
+use crate::os::systemd::messages;
 
 /// Messages that may wait for one peer. A peer that far behind is not reading any more.
 pub const LINK_QUEUE: usize = 4096;
@@ -36,6 +37,16 @@ pub enum DialError {
     Version(#[from] handshake::VersionError),
     #[error("no answer within {} s", HANDSHAKE_MAX.as_secs())]
     Silent,
+}
+
+impl DialError {
+    /// Whether somebody has to do something, or time may mend it.
+    pub fn message_id(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } | Self::Unproven | Self::Version(_) => messages::SCHEDULER_REFUSED,
+            Self::Connect(_) | Self::Http(_) | Self::Stream(_) | Self::Silent => messages::SCHEDULER_LOST,
+        }
+    }
 }
 
 /// Where a scheduler is and what it must be shown.

@@ -31,16 +31,16 @@ pub(super) async fn keep_linked(
     let mut reported = String::new();
     loop {
         let outcome = linked(&uplink, &offer, &identity, &mut state, &inbox, &mut backoff).await;
-        let text = match outcome {
-            Ok(()) => "lost; connecting again".to_owned(),
-            Err(error) => error.to_string(),
+        let (message_id, text) = match outcome {
+            Ok(()) => (messages::SCHEDULER_LOST, "lost; connecting again".to_owned()),
+            Err(error) => (error.message_id(), error.to_string()),
         };
         // Once for each new cause, not once for each attempt.
         if text != reported {
             tracing::warn!(
-                message_id = messages::SCHEDULER_LOST,
-                scheduler = uplink.address,
-                cause = text,
+                message_id,
+                farcc_address = uplink.address,
+                farcc_reason = text,
                 "not registered with the scheduler"
             );
             reported.clone_from(&text);
@@ -76,7 +76,7 @@ async fn linked(
     drop(inbox.send(Event::Connection("connected".to_owned())).await);
     tracing::info!(
         message_id = messages::SCHEDULER_JOINED,
-        scheduler = uplink.address,
+        farcc_address = uplink.address,
         "registered with the scheduler"
     );
     let reading = async {

@@ -44,17 +44,17 @@ pub(super) async fn keep_linked(
     let mut backoff = Backoff::default();
     loop {
         let outcome = linked(&uplink, &name, &identity, &state, &inbox, &mut backoff).await;
-        let text = match outcome {
-            Ok(()) => "lost; connecting again".to_owned(),
-            Err(error) => error.to_string(),
+        let (message_id, text) = match outcome {
+            Ok(()) => (messages::SCHEDULER_LOST, "lost; connecting again".to_owned()),
+            Err(error) => (error.message_id(), error.to_string()),
         };
         let was = state.send_replace(LinkState::Down(text.clone()));
         // Once for each new cause, not once for each attempt.
         if was != LinkState::Down(text.clone()) {
             tracing::warn!(
-                message_id = messages::SCHEDULER_LOST,
-                scheduler = uplink.address,
-                cause = text,
+                message_id,
+                farcc_address = uplink.address,
+                farcc_reason = text,
                 "no scheduler; units compile on this machine"
             );
         }

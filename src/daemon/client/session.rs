@@ -18,6 +18,7 @@ use crate::model::job::Bytes;
 use crate::model::limits::SIGN_OF_LIFE_EVERY;
 use crate::model::reason::{Reason, Why};
 use crate::os::net::local::{LocalError, LocalStream};
+use crate::os::systemd::messages;
 
 /// What a session shares with the rest of the daemon.
 #[derive(Clone)]
@@ -49,10 +50,17 @@ pub(super) enum Placement {
 impl Hall {
     /// Serves one wrapper, or one question of the control command.
     pub(super) async fn serve(self, request: RequestId, stream: tokio::net::UnixStream) {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default();
         let mut stream = LocalStream::new(stream);
-        let served = self.greet_and_serve(request, &mut stream).await;
-        if let Err(error) = served {
-            tracing::debug!(request = request.0, %error, "a wrapper's connection ended early");
+        match self.greet_and_serve(request, &mut stream).await {
+            Ok(()) => {}
+            Err(error @ (LocalError::Stranger | LocalError::Frame(_))) => tracing::warn!(
+                message_id = messages::PEER_REFUSED,
+                farcc_peer = format!("process {pid}"),
+                farcc_reason = %error,
+                "refused a connection"
+            ),
+            Err(error) => tracing::debug!(request = request.0, %error, "a wrapper's connection ended early"),
         }
         drop(self.inbox.send(Event::Closed { request }).await);
     }
