@@ -258,7 +258,12 @@ fn configuration_is_checked_as_the_daemon_would() {
     let good = check_file("local_slots = 3\n");
     check(&good, exit::OK, &[file.to_str().unwrap(), "local_slots", "3"], &[]);
     let odd = check_file("local_slots = 3\nlocal_slotz = 4\n");
-    check(&odd, exit::OK, &["warning: ", ":2:", "local_slotz"], &[]);
+    check(
+        &odd,
+        exit::NEGATIVE,
+        &["local_slots", "3"],
+        &["warning: ", ":2:", "`local_slotz`", "did you mean `local_slots`?"],
+    );
     let bad = check_file("local_slots = \"many\"\n");
     check(&bad, exit::CONFIGURATION, &[], &[file.to_str().unwrap(), ":1:", "local_slots"]);
     assert_eq!(String::from_utf8_lossy(&bad.stderr).lines().count(), 1);

@@ -40,7 +40,7 @@ impl Failure {
             while let Some(cause) = source {
                 // Some errors already say what their cause says.
                 let text = cause.to_string();
-                if !line.ends_with(&text) {
+                if !line.contains(&text) {
                     line = format!("{line}: {text}");
                 }
                 source = cause.source();

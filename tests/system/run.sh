@@ -1,8 +1,10 @@
 #!/bin/bash
-# run.sh [--faults | TEST...] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
+# run.sh [--shell] [--faults | TEST...] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
 #
 # Runs everything, and each fault once; with --faults the faults only, each of them twenty times, at random moments; with
 # names, or parts of names, only those tests.
+#
+# With --shell a shell follows in which `host run client farccctl status` and the like reach the machines.
 #
 # Makes the machines' file systems (trees.sh), installs the build of the day into a copy for each with `make install`, boots
 # them (host), and hands over to the test program (main.rs), which sets the farm up as an administrator would and looks at it
@@ -16,7 +18,7 @@ runs=$CARGO_TARGET_DIR/system/runs
 machines=(scheduler builder1 builder2 client)
 
 main() {
-  local test_program lab
+  local test_program
   is_root || die "needs root: it boots machines"
   need_to_build
   need jq jq ip iproute2 pgrep procps unshare util-linux nsenter util-linux
@@ -38,7 +40,7 @@ main() {
     case $machine in client) furnish "$machine" "$client_tree" ;; *) furnish "$machine" "$builder_tree" ;; esac
   done
   # In the background, so that a signal is heard at once; the machines die with this script even if it is killed.
-  setpriv --pdeathsig KILL "$here/host" lab "$0" inside "$run" "$test_program" "$@" &
+  setpriv --pdeathsig KILL "$here/host" lab "$0" inside "$run" "$test_program" "$@" <&0 &
   lab=$!
   wait "$lab"
 }
@@ -62,8 +64,12 @@ vanish() {
 
 # In the laboratory: every process and network device of it ends with this function's process.
 inside() {
-  local run=$1 test_program=$2 machine number=0 pids=() status=0
+  local run=$1 test_program=$2 machine number=0 pids=() status=0 shell=
   shift 2
+  if [ "${1:-}" = --shell ]; then
+    shell=1
+    shift
+  fi
   for machine in "${machines[@]}"; do
     number=$((number + 1))
     "$here/host" up "$machine" "$run/$machine" "$number" &
@@ -75,7 +81,8 @@ inside() {
     export FARCC_FAULT_ROUNDS=20
     set -- faults
   fi
-  "$test_program" --test-threads=1 --nocapture "$@" || status=$?
+  "$test_program" --test-threads=1 --nocapture "$@" </dev/null || status=$?
+  if [ -n "$shell" ]; then PATH=$here:$PATH bash || true; fi
   mkdir -p "$CARGO_TARGET_DIR/system/journal"
   for machine in "${machines[@]}"; do
     "$here/host" run "$machine" journalctl -o short-precise >"$CARGO_TARGET_DIR/system/journal/$machine" || true
