@@ -126,13 +126,21 @@ impl Site {
         String::from_utf8(ran.compilation.stdout.to_vec()).unwrap()
     }
 
-    fn jobs(&self) -> PathBuf {
-        self.directory.path().join("state/jobs")
-    }
-
-    /// Names of what lies about in the directory of jobs.
+    /// Everything below the trees of inputs, which stay for the next job.
     fn left(&self) -> Vec<String> {
-        fs::read_dir(self.jobs()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let trees = self.directory.path().join("state/trees");
+        let mut found = Vec::new();
+        let mut directories = vec![trees.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+                found.push(entry.path().strip_prefix(&trees).unwrap().to_str().unwrap().to_owned());
+                if entry.file_type().unwrap().is_dir() {
+                    directories.push(entry.path());
+                }
+            }
+        }
+        found.sort();
+        found
     }
 }
 
@@ -394,11 +402,11 @@ fn jobs_do_not_meet() {
     as_user(|| {
         let site = site();
         let cancel = Cancel::new().unwrap();
-        let job = Job::probe("write ready yes ; hide ; pause").file("/work/secret.c", "secret");
+        let mark = format!("first-{}", std::process::id());
+        let job = Job::probe(&format!("write {mark} yes ; hide ; pause")).file("/work/secret.c", "secret");
         std::thread::scope(|scope| {
             let first = scope.spawn(|| site.run_until(&job, &cancel));
-            let ready = site.jobs().join("0/upper/work/ready");
-            wait_until(|| ready.exists() || first.is_finished());
+            wait_until(|| marked(&mark) >= MARKED || first.is_finished());
             assert_eq!(site.ask("ls /work"), "");
             let processes = sorted(&site.ask("ls /proc"));
             assert_eq!(processes.iter().filter(|name| name.parse::<u32>().is_ok()).count(), 2);
@@ -406,7 +414,7 @@ fn jobs_do_not_meet() {
             let ended = first.join().unwrap();
             assert!(matches!(ended, Err(RunFault::Cancelled)), "{ended:?}");
         });
-        assert_eq!(site.left(), Vec::<String>::new());
+        assert_eq!(marked(&mark), 0);
     });
 }
 
@@ -416,7 +424,6 @@ fn time_is_limited() {
         let site = site();
         let fault = site.run(&Job::probe("hide ; pause").wall(Duration::from_millis(300))).unwrap_err();
         assert!(matches!(fault, RunFault::Wall(_)), "{fault}");
-        assert_eq!(site.left(), Vec::<String>::new());
         let cancelled = Cancel::new().unwrap();
         cancelled.cancel();
         let fault = site.run_until(&Job::probe("pause"), &cancelled).unwrap_err();
@@ -451,7 +458,6 @@ fn what_cannot_travel_is_a_fault() {
         }
         let fault = site.run(&Job::probe("burrow 300")).unwrap_err();
         assert!(matches!(fault, RunFault::Collect(_)), "{fault}");
-        assert_eq!(site.left(), Vec::<String>::new());
     });
 }
 
@@ -459,17 +465,55 @@ fn what_cannot_travel_is_a_fault() {
 fn nothing_is_left_of_a_job() {
     as_user(|| {
         let site = site();
-        let keep = site.directory.path().join("keep");
-        fs::write(&keep, "").unwrap();
-        let ran = site.run(&Job::probe("write a x ; burrow 100 ; hide").file("/work/in/a.h", "")).unwrap();
-        assert_eq!(site.left(), ["0"]);
-        // The overlay leaves a directory that nobody may enter.
-        assert!(fs::metadata(site.jobs().join("0/work/work")).is_ok_and(|it| it.permissions().mode() & 0o777 == 0));
-        symlink(&keep, site.jobs().join("0/upper/link")).unwrap();
-        symlink(site.directory.path(), site.jobs().join("0/upper/links")).unwrap();
+        let job = || Job::probe("write a x ; write in/a.h y ; burrow 100 ; hide").file("/work/in/a.h", "");
+        let ran = site.run(&job()).unwrap();
+        assert!(!ran.compilation.outputs.is_empty());
+        let inputs = ["0", "0/dev", "0/proc", "0/tmp", "0/work", "0/work/in", "0/work/in/a.h"];
+        assert_eq!(site.left(), inputs);
         drop(ran);
-        assert_eq!(site.left(), Vec::<String>::new());
-        assert!(keep.exists());
+        assert_eq!(site.left(), inputs);
+        assert_eq!(site.ask("ls /work"), "", "the next job finds what was not shipped to it");
+        assert_eq!(site.left(), ["0", "0/dev", "0/proc", "0/tmp", "0/work"]);
+    });
+}
+
+/// Whatever the job before had, a job has what its manifest says.
+#[test]
+fn a_tree_becomes_the_next() {
+    as_user(|| {
+        let site = site();
+        let whole = |job: Job| String::from_utf8(site.run(&job).unwrap().compilation.stdout.to_vec()).unwrap();
+        let jobs = [
+            Job::probe("cat a ; cat d/b").file("/work/a", "1").file("/work/d/b", "2"),
+            Job::probe("cat a ; cat d/b").file("/work/a", "changed").file("/work/d/b", "2"),
+            // A directory in the place of a file, and the other way round.
+            Job::probe("cat a/c ; cat d").file("/work/a/c", "3").file("/work/d", "4"),
+            Job::probe("cat a ; cat d").file("/work/x", "5").symlink("/work/a", "x").node("/work/d", Node::Tombstone),
+            Job::probe("cat a ; cat d ; ls /work"),
+        ];
+        let said: Vec<_> = jobs.into_iter().map(whole).collect();
+        assert_eq!(said[..3], ["12", "changed2", "34"]);
+        assert_eq!(said[3], "5cat: ELOOP\n");
+        assert_eq!(said[4], "cat: ENOENT\ncat: ENOENT\n");
+        assert_eq!(site.left().iter().filter(|name| !name.contains('/')).count(), 1, "one tree was enough");
+    });
+}
+
+#[test]
+fn clients_do_not_share_trees() {
+    as_user(|| {
+        let site = site();
+        site.run(&Job::probe("").file("/work/secret.c", "secret")).unwrap();
+        let mut other = Job::probe("ls /work").spec();
+        other.job.instance = Instance(2);
+        let ran = site.workshop.run(
+            site.workshop.reserve(&other.manifest).unwrap(),
+            &other,
+            &site.toolchain,
+            &Cancel::new().unwrap(),
+        );
+        assert_eq!(ran.unwrap().compilation.stdout, b"");
+        assert!(site.left().contains(&"0/work/secret.c".to_owned()), "{:?}", site.left());
     });
 }
 
@@ -675,12 +719,12 @@ fn two_builders_do_not_share_a_directory() {
         let state = directory.path();
         let open = |helper| Workshop::open(state, helper, &WorkshopSettings { input_cache_bytes: 0 });
         let workshop = open(first).unwrap();
-        fs::create_dir_all(state.join("jobs/7/work/work")).unwrap();
-        fs::set_permissions(state.join("jobs/7/work/work"), fs::Permissions::from_mode(0o0)).unwrap();
+        fs::create_dir_all(state.join("trees/7/work/work")).unwrap();
+        fs::set_permissions(state.join("trees/7/work/work"), fs::Permissions::from_mode(0o0)).unwrap();
         assert!(matches!(open(second), Err(OpenError::InUse(_))));
         drop(workshop);
         let again = open(third).unwrap();
-        assert!(!state.join("jobs/7").exists(), "leftovers go");
+        assert!(!state.join("trees/7").exists(), "leftovers go");
         again.check().unwrap();
     });
 }
@@ -726,18 +770,19 @@ fn nothing_outlives_a_killed_builder() {
         wait_until(|| {
             assert!(builder.try_wait().unwrap().is_none(), "the builder has ended");
             site = fs::read_dir(directory.path()).unwrap().next().map_or(PathBuf::new(), |entry| entry.unwrap().path());
-            site.join("state/jobs/0/upper/work").join(&mark).exists()
+            marked(&mark) >= MARKED
         });
-        // The job, the one that hides, and the two bwraps, which have its words on their command lines.
-        assert!(marked(&mark) >= 4, "{}", marked(&mark));
         builder.kill().unwrap();
         builder.wait().unwrap();
         wait_until(|| marked(&mark) == 0);
         let settings = WorkshopSettings { input_cache_bytes: 0 };
         Workshop::open(&site.join("state"), helper(None), &settings).unwrap();
-        assert_eq!(fs::read_dir(site.join("state/jobs")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(site.join("state/trees")).unwrap().count(), 0);
     });
 }
+
+/// A job, the process that it hides, and the two bwraps, which have its words on their command lines.
+const MARKED: usize = 4;
 
 /// How many processes have `mark` on their command line.
 fn marked(mark: &str) -> usize {

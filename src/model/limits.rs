@@ -27,6 +27,8 @@ pub const TOOLCHAIN_ENTRIES_MAX: usize = 200_000;
 pub const ARGUMENT_BYTES_MAX: usize = 2 << 20;
 /// Response files inside response files; gcc itself stops at 2,000 expansions, nobody nests deeper than a few.
 pub const RESPONSE_FILE_DEPTH_MAX: usize = 16;
+/// What a client daemon remembers of dependency runs: some thousand units of a few hundred headers each.
+pub const FORECAST_BYTES_MAX: usize = 64 << 20;
 
 // Wire.
 
@@ -78,6 +80,10 @@ pub const HISTORY_UNITS_MAX: usize = 8192;
 pub const JOB_WALL_MAX: Duration = Duration::from_secs(30 * 60);
 /// Sum of a job's outputs. Objects with full debug information reach a few hundred megabytes.
 pub const JOB_OUTPUT_BYTES_MAX: u64 = 2 << 30;
+/// What a job may write beside its outputs: assembly on its way to the assembler is some times as large as the object.
+pub const JOB_TEMPORARY_BYTES_MAX: u64 = 2 << 30;
+/// Files and directories that a job may make: a few hundred outputs at most, and as many temporary ones.
+pub const JOB_INODES_MAX: u64 = 16_384;
 /// Builders that may fail one unit before it is compiled locally.
 pub const ATTEMPTS_MAX: u32 = 2;
 /// A sandbox that has not started its program by then never will (a filtered syscall can hang bwrap).
@@ -203,6 +209,8 @@ pub const JOB_FILES_MAX: u64 = 4096;
 pub const JOB_PROCESSES_MAX: u64 = 4096;
 /// Directories inside one another that a job may make; the deepest path the kernel takes has 2,048, and each costs a descriptor.
 pub const OUTPUT_DEPTH_MAX: usize = 128;
+/// Trees of inputs that wait for the next job: a large builder's slots. Each is some hundred names.
+pub const TREES_MAX: usize = 64;
 /// Sandboxes prepared ahead of need; each costs a process with little memory of its own. More than the jobs that arrive at once is wasted.
 pub const WARM_SANDBOXES_MAX: usize = 16;
 /// Names of one inode: ext4 has 65,000, btrfs in one directory some hundred less than that, and some jobs are always about to link.

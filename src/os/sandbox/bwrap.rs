@@ -181,7 +181,7 @@ mod tests {
     }
 
     const BEFORE: &str = "bwrap --unshare-user --unshare-pid --die-with-parent --new-session --cap-drop ALL --seccomp 5 --json-status-fd 6";
-    const AFTER: &str = "--proc /proc --dev-bind /sys /dev --clearenv --setenv LANG C --chdir /home/me";
+    const AFTER: &str = "--proc /proc --dev-bind /sys/dev /dev --clearenv --setenv LANG C --chdir /home/me";
 
     #[test]
     fn old_bwrap() {

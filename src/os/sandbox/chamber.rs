@@ -5,18 +5,20 @@
 //! They serve one job, so nothing of one job can reach the next. Both begin as copies of the helper, with one thread.
 
 use std::ffi::{CStr, CString};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, setrlimit};
 
-use crate::model::limits::{JOB_FILES_MAX, JOB_PROCESSES_MAX, LAUNCH_BYTES_MAX};
+use crate::model::limits::{
+    JOB_FILES_MAX, JOB_INODES_MAX, JOB_PROCESSES_MAX, JOB_TEMPORARY_BYTES_MAX, LAUNCH_BYTES_MAX,
+};
 use crate::model::path::SandboxPath;
 use crate::os::sandbox::bwrap::{self, BwrapVersion, Root, Sandbox, Stacking};
 use crate::os::sandbox::filter::{self, Sockets};
@@ -136,15 +138,37 @@ fn furnish((uid, gid): (u32, u32)) -> Result<(), ChamberError> {
     // bwrap looks itself up in /proc by numbers that mean something only in this PID namespace.
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", "/proc", "proc", flags, None::<&CStr>).map_err(|errno| ChamberError::Mount("proc", errno))?;
+    furnish_mount_points()?;
     furnish_devices()?;
     // One more is bwrap's; the job's would be too many.
     write("/proc/sys/user/max_user_namespaces", "1")?;
     Ok(rustix::system::sethostname(HOST_NAME).map_err(io::Error::from)?)
 }
 
-/// Where the job's /dev waits for bwrap: a directory that every machine has, and below which nobody keeps a builder's files.
-/// (Below /dev somebody might, in /dev/shm.)
-pub(crate) const DEVICES_AT: &str = "/sys";
+/// A directory that every machine has, below which nobody keeps a builder's files, and that no job needs as it is. (Below /dev
+/// somebody might, in /dev/shm.)
+const OWN: &str = "/sys";
+/// Where the job's /dev waits for bwrap.
+pub(crate) const DEVICES_AT: &str = "/sys/dev";
+/// Where a job's layers come together, in memory: file systems on disks take their time over each new file, and what is in memory
+/// is gone when nobody holds it any more.
+const LAYERS_AT: &str = "/sys/layers";
+const UPPER: &str = "/sys/layers/upper";
+const WORK: &str = "/sys/layers/work";
+const MERGED: &str = "/sys/layers/merged";
+
+/// Makes places of our own.
+fn furnish_mount_points() -> Result<(), ChamberError> {
+    let fault = |errno| ChamberError::Mount("mount points", errno);
+    mount("tmpfs", OWN, "tmpfs", QUIET, Some(c"mode=755")).map_err(fault)?;
+    for directory in [DEVICES_AT, LAYERS_AT] {
+        fs::create_dir(directory)?;
+    }
+    Ok(())
+}
+
+/// Neither executed nor obeyed.
+const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC);
 
 /// Makes a /dev with nothing to write to but devices.
 fn furnish_devices() -> Result<(), ChamberError> {
@@ -152,8 +176,7 @@ fn furnish_devices() -> Result<(), ChamberError> {
     const LINKS: &[(&str, &str)] = &[("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")];
     let fault = |errno| ChamberError::Mount("devices", errno);
     let below = |name: &str| Path::new(DEVICES_AT).join(name);
-    let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount("tmpfs", DEVICES_AT, "tmpfs", quiet, Some(c"mode=755")).map_err(fault)?;
+    mount("tmpfs", DEVICES_AT, "tmpfs", QUIET, Some(c"mode=755")).map_err(fault)?;
     for name in DEVICES {
         File::create(below(name))?;
         // Not remounted with flags of our own: a device is neither executed nor changed, and under PrivateDevices= the flags
@@ -163,7 +186,7 @@ fn furnish_devices() -> Result<(), ChamberError> {
     for (name, target) in LINKS {
         symlink(format!("/proc/self/fd{target}"), below(name))?;
     }
-    mount_remount(DEVICES_AT, MountFlags::BIND | MountFlags::RDONLY | quiet, c"").map_err(fault)
+    mount_remount(DEVICES_AT, MountFlags::BIND | MountFlags::RDONLY | QUIET, c"").map_err(fault)
 }
 
 /// Where an open file can be found as a path.
@@ -175,6 +198,8 @@ fn link_to(fd: &OwnedFd) -> String {
 fn start(craft: &Craft, attached: Attached) -> Result<(), ChamberError> {
     let launch = message::content(File::from(attached.launch), LAUNCH_BYTES_MAX)?;
     let launch: Launch = rmp_serde::from_slice(&launch).map_err(io::Error::other)?;
+    let upper = make_layers(&launch)?;
+    message::send(&attached.reply, &Reply::Upper, &[upper.as_fd()])?;
     let root = stack(craft.stacking, &launch)?;
     if let (Root::Merged(merged), false) = (&root, craft.version.names_program()) {
         check_name(craft.version, merged, &launch)?;
@@ -203,30 +228,37 @@ fn start(craft: &Craft, attached: Attached) -> Result<(), ChamberError> {
     Err(ChamberError::Execute { program: craft.bwrap.clone(), error })
 }
 
-/// Lays toolchain, inputs and an empty layer over one another.
-fn stack(stacking: Stacking, launch: &Launch) -> Result<Root, ChamberError> {
-    let below = |name: &str| launch.directory.join(name);
-    let (inputs, upper, work) = (below("inputs"), below("upper"), below("work"));
-    if stacking == Stacking::ByBwrap {
-        return Ok(Root::Layers { toolchain: launch.toolchain.clone(), inputs, upper, work });
-    }
-    // By descriptor: a path may hold the characters that separate options. `volatile`: or else the kernel would write the
-    // whole file system below back to the disk when the job ends. `userxattr`: all that a namespace's root may use.
-    let [inputs, toolchain, upper, work] =
-        [directory(&inputs)?, directory(&launch.toolchain)?, directory(&upper)?, directory(&work)?];
-    let options = format!(
-        "lowerdir={}:{},upperdir={},workdir={},userxattr,volatile",
-        link_to(&inputs),
-        link_to(&toolchain),
-        link_to(&upper),
-        link_to(&work),
-    );
-    let options = CString::new(options).map_err(io::Error::other)?;
-    let merged = below("merged");
+/// Makes what a job writes to, empty and bounded; returns the directory in which everything will be that it makes.
+fn make_layers(launch: &Launch) -> Result<OwnedFd, ChamberError> {
+    let bytes_max = launch.file_bytes.saturating_add(JOB_TEMPORARY_BYTES_MAX);
+    let options = CString::new(format!("mode=755,size={bytes_max},nr_inodes={JOB_INODES_MAX}"));
+    let options = options.map_err(io::Error::other)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("job", &merged, "overlay", flags, Some(options.as_c_str()))
+    mount("layers", LAYERS_AT, "tmpfs", flags, Some(options.as_c_str()))
+        .map_err(|errno| ChamberError::Mount("layers", errno))?;
+    for name in [UPPER, WORK, MERGED] {
+        // The root of a job, and where compilers put temporary files.
+        DirBuilder::new().mode(0o755).create(name)?;
+    }
+    Ok(open(UPPER, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from)?)
+}
+
+/// Lays toolchain, inputs and the empty layer over one another.
+fn stack(stacking: Stacking, Launch { inputs, toolchain, .. }: &Launch) -> Result<Root, ChamberError> {
+    if stacking == Stacking::ByBwrap {
+        let (toolchain, inputs) = (toolchain.clone(), inputs.clone());
+        return Ok(Root::Layers { toolchain, inputs, upper: UPPER.into(), work: WORK.into() });
+    }
+    // By descriptor: a path may hold the characters that separate options.
+    let (inputs, toolchain) = (directory(inputs)?, directory(toolchain)?);
+    let (inputs_at, toolchain_at) = (link_to(&inputs), link_to(&toolchain));
+    // `userxattr`: all that a namespace's root may use.
+    let options = format!("lowerdir={inputs_at}:{toolchain_at},upperdir={UPPER},workdir={WORK},userxattr");
+    let options = CString::new(options).map_err(io::Error::other)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("job", MERGED, "overlay", flags, Some(options.as_c_str()))
         .map_err(|errno| ChamberError::Mount("overlay", errno))?;
-    Ok(Root::Merged(merged))
+    Ok(Root::Merged(MERGED.into()))
 }
 
 fn directory(path: &Path) -> Result<OwnedFd, ChamberError> {

@@ -94,7 +94,7 @@ impl Workshop {
                 Ok(SandboxFacts { bwrap: craft.bwrap.clone(), version: craft.version, stacking: craft.stacking })
             }
             Err(RunFault::Wall(_)) => Err(SandboxError::Hangs),
-            Err(RunFault::Sandbox(why)) => Err(diagnose(why, self.jobs(), Switches::read())),
+            Err(RunFault::Sandbox(why)) => Err(diagnose(why, self.trees(), Switches::read())),
             Err(other) => Err(SandboxError::Other { why: other.to_string() }),
             Ok(_) => Err(SandboxError::Other { why: "a program that does not exist has run".into() }),
         }
@@ -115,7 +115,7 @@ impl Workshop {
             report: None,
             limits: JobLimits { wall: SANDBOX_START_MAX, output_bytes: OUTPUT_BYTES_MAX },
         };
-        let toolchain = self.jobs().join("no-toolchain");
+        let toolchain = self.trees().join("no-toolchain");
         fs::create_dir_all(&toolchain)?;
         self.run(reservation, &spec, &toolchain, &Cancel::new()?)
     }

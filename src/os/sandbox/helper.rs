@@ -24,7 +24,7 @@ use crate::os::sys::{self, Fork};
 #[derive(Clone, Debug)]
 pub struct HelperSettings {
     pub bwrap: PathBuf,
-    /// None: [`Stacking::ByHelper`].
+    /// None: [`Stacking::ByBwrap`] where bwrap can.
     pub stacking: Option<Stacking>,
     /// Jobs that may arrive at once; as many sandboxes are kept ready, up to [`WARM_SANDBOXES_MAX`].
     pub slots: usize,
@@ -77,6 +77,8 @@ pub(crate) struct Captured {
 /// How a sandbox ended.
 #[derive(Debug)]
 pub(crate) struct Run {
+    /// What the program made; none where there was no sandbox.
+    pub upper: Option<OwnedFd>,
     pub stopped: Option<Stopped>,
     /// Why there was no sandbox.
     pub failed: Option<String>,
@@ -151,7 +153,8 @@ impl Helper {
         let attached = [theirs.as_fd(), body.as_fd(), output.stdout.as_fd(), output.stderr.as_fd(), status.as_fd()];
         message::send(&self.control, &Request {}, &attached).map_err(|_| LaunchError::HelperGone)?;
         drop(theirs);
-        let mut run = Following { line, process: None, stopped: None, failed: None }.follow(wall, cancel)?;
+        let mut run =
+            Following { line, process: None, upper: None, stopped: None, failed: None }.follow(wall, cancel)?;
         run.status = message::content(status, STATUS_BYTES_MAX)?;
         Ok(run)
     }
@@ -172,6 +175,7 @@ const STATUS_BYTES_MAX: u64 = 64 << 10;
 struct Following {
     line: OwnedFd,
     process: Option<OwnedFd>,
+    upper: Option<OwnedFd>,
     stopped: Option<Stopped>,
     failed: Option<String>,
 }
@@ -196,11 +200,13 @@ impl Following {
                         self.process = processes.into_iter().next();
                         self.kill_if_stopped()?;
                     }
+                    Some((Reply::Upper, directories)) => self.upper = directories.into_iter().next(),
                     Some((Reply::Failed(why), _)) if self.process.is_none() => return Ok(self.ended(why, &since)),
                     Some((Reply::Failed(why), _)) => self.failed = Some(why),
                     Some((Reply::Ended { cpu, peak_bytes }, _)) => {
-                        let Self { stopped, failed, .. } = self;
-                        return Ok(Run { stopped, failed, status: Vec::new(), wall: since.elapsed(), cpu, peak_bytes });
+                        let Self { upper, stopped, failed, .. } = self;
+                        let (status, wall) = (Vec::new(), since.elapsed());
+                        return Ok(Run { upper, stopped, failed, status, wall, cpu, peak_bytes });
                     }
                     None => return Err(LaunchError::HelperGone),
                 }
@@ -216,6 +222,7 @@ impl Following {
 
     fn ended(self, why: String, since: &Deadline) -> Run {
         Run {
+            upper: None,
             stopped: self.stopped,
             failed: Some(why),
             status: Vec::new(),
@@ -269,7 +276,8 @@ fn inspect(settings: &HelperSettings) -> Result<Craft, BwrapError> {
     };
     let version = BwrapVersion::parse(&String::from_utf8_lossy(&output.stdout))
         .ok_or_else(|| broken(String::from_utf8_lossy(&output.stderr).trim().to_owned()))?;
-    let stacking = settings.stacking.unwrap_or(Stacking::ByHelper);
+    let own = if version.stacks() { Stacking::ByBwrap } else { Stacking::ByHelper };
+    let stacking = settings.stacking.unwrap_or(own);
     if !version.is_usable() {
         return Err(BwrapError::TooOld { path, version });
     }

@@ -12,10 +12,10 @@ use crate::model::path::SandboxPath;
 /// One program to run in a sandbox. The helper decides how: nothing in here names a mount, an option of bwrap or a limit of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Launch {
-    /// Holds `inputs`, `upper`, `work` and `merged`.
-    pub directory: PathBuf,
     /// The lowest layer.
     pub toolchain: PathBuf,
+    /// The layer above it.
+    pub inputs: PathBuf,
     pub program: SandboxPath,
     pub argv: Vec<Bytes>,
     pub env: Vec<(Bytes, Bytes)>,
@@ -51,11 +51,14 @@ impl Attached {
     }
 }
 
-/// What became of a launch: `Started`, perhaps `Failed`, `Ended`. `Failed` alone where it never started.
+/// What became of a launch: `Started`, `Upper` or `Failed`, `Ended`. `Failed` alone where it never started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// Comes with a descriptor of the process that everything in the sandbox dies with.
     Started,
+    /// Comes with a descriptor of the directory in which everything is that the job makes; it lives in memory, and as long as
+    /// somebody holds it.
+    Upper,
     /// The sandbox could not be made; a line of text.
     Failed(String),
     /// Nothing of the job runs any more.

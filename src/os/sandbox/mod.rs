@@ -13,9 +13,12 @@
 //! compiler
 //! ```
 //!
-//! Why two layers of namespaces: bwrap before 0.11 cannot stack directories, and from 0.11 on it does so without `volatile`, whereupon
-//! the kernel writes the whole file system back to the disk when a job ends. The outer PID namespace gives one more thing: whoever
-//! waited for its process 1 knows that nothing of the job is left.
+//! Why two layers of namespaces: bwrap before 0.11 cannot stack directories, so somebody has to do it for it, and namespaces made
+//! ahead of need do not delay a job. The outer PID namespace gives one more thing: whoever waited for its process 1 knows that nothing
+//! of the job is left.
+//!
+//! What a job writes is in memory, in a file system of its own that is bounded and gone with the last descriptor of it. Disks take
+//! their time over each new file (ext4 some 0.3 ms where many were deleted lately), and leave something behind when a machine fails.
 
 pub mod bwrap;
 pub(crate) mod chamber;
@@ -27,6 +30,7 @@ pub(crate) mod launch;
 pub(crate) mod message;
 pub(crate) mod server;
 pub(crate) mod stage;
+pub(crate) mod tree;
 pub mod workshop;
 
 pub use bwrap::{BwrapVersion, Stacking};

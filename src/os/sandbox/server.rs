@@ -13,6 +13,9 @@ use crate::os::sandbox::launch::{Attached, Reply, Request};
 use crate::os::sandbox::message;
 use crate::os::sys;
 
+/// Small jobs have ended by then.
+const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
 #[derive(Debug)]
 pub(crate) struct Server {
     control: OwnedFd,
@@ -47,32 +50,41 @@ impl Server {
     /// Serves until the network half closes the line.
     pub(crate) fn serve(mut self) -> io::Result<()> {
         loop {
-            let refilling = self.warm.len() < self.n_warm && !self.out_of_order;
-            let ready = self.wait(refilling)?;
+            let ready = self.wait(self.patience())?;
             self.reap(&ready.ended)?;
             // Requests first: a chamber takes as long to make as a small job to run.
             if ready.control {
                 if matches!(self.answer()?, Next::End) {
                     return Ok(());
                 }
-            } else if refilling {
+            } else if ready.quiet {
                 self.refill();
             }
         }
     }
 
-    /// Waits for a request or the end of a process; looks only, if there is something else to do.
-    fn wait(&self, refilling: bool) -> io::Result<Ready> {
+    /// How long nothing must happen until a chamber is made ahead of need. None: there is none to make.
+    fn patience(&self) -> Option<Timespec> {
+        if self.warm.len() >= self.n_warm || self.out_of_order {
+            return None;
+        }
+        // To make one takes processor time and the kernel's locks from the job that has just begun.
+        let runs_short = self.warm.len() < self.n_warm.div_ceil(2);
+        Some(if runs_short { Timespec::default() } else { QUIET })
+    }
+
+    /// Waits for a request or the end of a process; no longer than `patience`.
+    fn wait(&self, patience: Option<Timespec>) -> io::Result<Ready> {
         let watched = self.busy.iter().map(|busy| &busy.pidfd).chain(self.warm.iter().map(|chamber| &chamber.pidfd));
         let mut fds = vec![PollFd::new(&self.control, PollFlags::IN)];
         fds.extend(watched.map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
-        let at_once = Timespec::default();
-        match poll(&mut fds, refilling.then_some(&at_once)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let quiet = match poll(&mut fds, patience.as_ref()) {
+            Ok(n_ready) => n_ready == 0,
+            Err(rustix::io::Errno::INTR) => false,
             Err(errno) => return Err(errno.into()),
-        }
+        };
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(Ready { control: ready.next().unwrap_or(false), ended: ready.collect() })
+        Ok(Ready { quiet, control: ready.next().unwrap_or(false), ended: ready.collect() })
     }
 
     /// Takes one request and sends it into a chamber.
@@ -136,6 +148,8 @@ impl Server {
 }
 
 struct Ready {
+    /// Nothing has happened for as long as was to be waited.
+    quiet: bool,
     control: bool,
     /// One for each busy and then each warm chamber.
     ended: Vec<bool>,

@@ -1,22 +1,12 @@
-//! Lays out a job's inputs below a directory.
-//!
-//! Paths come from another machine: each is resolved below the directory by the kernel, without symlinks, so that nothing outside
-//! can be meant. Files are links into the input store.
+//! What a manifest must be like before it is laid out, and where names in it lead.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, linkat, mkdirat, openat2, symlinkat};
-use rustix::io::Errno;
 
 use crate::model::digest::Digest;
 use crate::model::job::{Entry, Manifest, Node};
 use crate::model::limits::{INPUT_BYTES_MAX, INPUTS_BYTES_MAX, MANIFEST_ENTRIES_MAX};
 use crate::model::path::SandboxPath;
-use crate::os::store::inputs::{InputStore, Look};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
@@ -43,8 +33,6 @@ pub enum ManifestFault {
     Time,
 }
 
-/// Made for every job: what the sandbox mounts on, and where compilers put their temporary files.
-const OWN_DIRECTORIES: &[&str] = &["proc", "dev", "tmp"];
 /// Nothing of a client can be there.
 const SPECIAL: &[&[u8]] = &[b"proc", b"dev"];
 
@@ -134,82 +122,6 @@ pub(crate) fn resolve(manifest: &Manifest, path: &SandboxPath) -> Option<Sandbox
 fn join(directory: &SandboxPath, name: &[u8]) -> Option<SandboxPath> {
     let directory = directory.as_bytes().strip_suffix(b"/").unwrap_or(directory.as_bytes());
     SandboxPath::new([directory, b"/", name].concat()).ok()
-}
-
-/// Lays `manifest` out below `root`, an empty directory. The manifest has passed [`check`], its blobs are there and pinned.
-pub(crate) fn stage(manifest: &Manifest, store: &InputStore, root: &OwnedFd) -> Result<(), StageError> {
-    let mut stage = Stage { store, root, open: None, files: HashMap::new(), n_alike: HashMap::new() };
-    for entry in &manifest.entries {
-        stage.place(entry).map_err(|source| StageError::Io { path: entry.path.clone(), source })?;
-    }
-    for name in OWN_DIRECTORIES {
-        match mkdirat(root, *name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(StageError::Io { path: SandboxPath::root(), source: errno.into() }),
-        }
-    }
-    Ok(())
-}
-
-struct Stage<'a> {
-    store: &'a InputStore,
-    root: &'a OwnedFd,
-    /// The directory used last: neighbours in a manifest mostly share it.
-    open: Option<(SandboxPath, OwnedFd)>,
-    /// Files in the store by link group.
-    files: HashMap<u32, String>,
-    /// Link groups so far that look alike and have the same content.
-    n_alike: HashMap<(Digest, Look), usize>,
-}
-
-impl Stage<'_> {
-    fn place(&mut self, Entry { path, node }: &Entry) -> io::Result<()> {
-        let Some(name) = path.components().next_back().map(OsStr::from_bytes) else { return Ok(()) };
-        let file = match node {
-            Node::File { digest, mode, mtime, link_group, .. } => {
-                Some(self.file(*digest, Look { mtime: *mtime, mode: *mode }, *link_group)?)
-            }
-            _ => None,
-        };
-        let store = self.store.directory();
-        let directory = self.directory(path)?;
-        match (node, file) {
-            (Node::Directory, _) => mkdirat(directory, name, Mode::from_raw_mode(0o755))?,
-            (Node::Symlink { target }, _) => symlinkat(OsStr::from_bytes(target), directory, name)?,
-            (Node::Tombstone, _) => symlinkat(name, directory, name)?,
-            (Node::File { .. }, file) => {
-                linkat(store, file.unwrap_or_default(), directory, name, AtFlags::empty())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One file for each link group, another for each two.
-    fn file(&mut self, digest: Digest, look: Look, group: u32) -> io::Result<String> {
-        if let Some(name) = self.files.get(&group) {
-            return Ok(name.clone());
-        }
-        let n_alike = self.n_alike.entry((digest, look)).or_default();
-        let name = self.store.file(digest, look, *n_alike)?;
-        *n_alike += 1;
-        self.files.insert(group, name.clone());
-        Ok(name)
-    }
-
-    /// The directory that holds `path`.
-    fn directory(&mut self, path: &SandboxPath) -> io::Result<&OwnedFd> {
-        let parent = path.parent().unwrap_or_else(SandboxPath::root);
-        let open = match self.open.take() {
-            Some((path, fd)) if path == parent => (path, fd),
-            _ => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-                let fd = openat2(self.root, parent.below_root(), flags, Mode::empty(), resolve)?;
-                (parent, fd)
-            }
-        };
-        Ok(&self.open.insert(open).1)
-    }
 }
 
 #[cfg(test)]

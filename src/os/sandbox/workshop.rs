@@ -1,4 +1,4 @@
-//! Where a builder keeps inputs and runs jobs. One call runs a job; one value owns what it left, until it is dropped.
+//! Where a builder keeps inputs and runs jobs. One call runs a job; one value owns what it made, until it is dropped.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek};
@@ -6,10 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FlockOperation, MemfdFlags, OFlags, fcntl_setfl, flock, memfd_create};
 
 use crate::model::digest::Digest;
 use crate::model::job::{Bytes, Compilation, Ending, JobLimits, JobSpec, Manifest, OutputFile, Usage};
@@ -20,6 +19,7 @@ use crate::os::sandbox::collect::{self, CollectError};
 use crate::os::sandbox::helper::{BwrapError, Cancel, Captured, Helper, LaunchError, Run, Stopped};
 use crate::os::sandbox::launch::Launch;
 use crate::os::sandbox::stage::{self, StageError};
+use crate::os::sandbox::tree::Trees;
 use crate::os::store::inputs::{BlobWriter, InputStore, Pins, ReceiveError};
 use crate::os::store::remove::remove_tree;
 
@@ -28,8 +28,7 @@ use crate::os::store::remove::remove_tree;
 pub struct Workshop {
     helper: Arc<Helper>,
     inputs: InputStore,
-    jobs: PathBuf,
-    n_jobs: AtomicU64,
+    trees: Trees,
     /// Held: another builder here would take our jobs for leftovers.
     _lock: File,
 }
@@ -66,13 +65,14 @@ impl Reservation {
 #[derive(Debug)]
 pub struct Ran {
     pub compilation: Compilation,
-    directory: JobDirectory,
+    /// In memory, and with this value gone.
+    upper: OwnedFd,
 }
 
 impl Ran {
     /// The bytes of `compilation.outputs[i]`. None beyond the last.
     pub fn open_output(&self, i: usize) -> io::Result<Option<File>> {
-        let open = |output: &OutputFile| collect::open_file(self.directory.upper()?, &output.path);
+        let open = |output: &OutputFile| collect::open_file(&self.upper, &output.path);
         self.compilation.outputs.get(i).map(open).transpose()
     }
 }
@@ -121,13 +121,13 @@ impl Workshop {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse(directory.to_owned())),
             Err(errno) => return Err(fail(errno.into())),
         }
-        let jobs = directory.join("jobs");
-        remove_tree(&jobs).map_err(fail)?;
-        DirBuilder::new().mode(0o700).create(&jobs).map_err(fail)?;
+        let trees = directory.join("trees");
+        remove_tree(&trees).map_err(fail)?;
+        DirBuilder::new().mode(0o700).create(&trees).map_err(fail)?;
         let inputs = InputStore::open(&directory.join("inputs"), settings.input_cache_bytes).map_err(fail)?;
         // The helper resolves names on its own.
-        let jobs = jobs.canonicalize().map_err(fail)?;
-        Ok(Self { helper, inputs, jobs, n_jobs: AtomicU64::new(0), _lock: lock })
+        let trees = Trees::new(trees.canonicalize().map_err(fail)?);
+        Ok(Self { helper, inputs, trees, _lock: lock })
     }
 
     /// Holds what is there of a job's inputs. Refuses a manifest that could not be laid out.
@@ -160,16 +160,19 @@ impl Workshop {
             wall: spec.limits.wall.min(JOB_WALL_MAX),
             output_bytes: spec.limits.output_bytes.min(JOB_OUTPUT_BYTES_MAX),
         };
-        let directory = self.job_directory()?;
-        stage::stage(&spec.manifest, &self.inputs, &directory.open("inputs")?)?;
+        let tree = self.trees.lay_out(spec.job.instance, &spec.manifest, &self.inputs)?;
         drop(reservation);
 
-        let mut output = Captured { stdout: directory.unnamed_file()?, stderr: directory.unnamed_file()? };
-        let launch = launch(spec, &limits, &directory, toolchain.canonicalize()?);
-        let run = self.helper.run(&launch, &output, limits.wall, cancel)?;
+        let mut output = Captured { stdout: unnamed_file()?, stderr: unnamed_file()? };
+        let launch = launch(spec, &limits, tree.path(), toolchain.canonicalize()?);
+        // Where this fails, the tree may still be in use; it is not used again.
+        let mut run = self.helper.run(&launch, &output, limits.wall, cancel)?;
+        self.trees.keep(tree);
+        let upper = run.upper.take();
         let ending = ending(&run, spec, &limits, &mut output.stderr)?;
-        let compilation = directory.compilation(spec, &limits, ending, &run, &mut output)?;
-        Ok(Ran { compilation, directory })
+        let upper = upper.ok_or(RunFault::NoEnding)?;
+        let compilation = compilation(&upper, spec, &limits, ending, &run, &mut output)?;
+        Ok(Ran { compilation, upper })
     }
 
     /// Bytes of the inputs that are kept.
@@ -181,86 +184,50 @@ impl Workshop {
         &self.helper
     }
 
-    /// Where jobs run.
-    pub(crate) fn jobs(&self) -> &Path {
-        &self.jobs
-    }
-
-    fn job_directory(&self) -> io::Result<JobDirectory> {
-        let number = self.n_jobs.fetch_add(1, Ordering::Relaxed);
-        let directory = JobDirectory { path: self.jobs.join(number.to_string()) };
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700).create(&directory.path)?;
-        // The root of a job, and where compilers put temporary files.
-        builder.mode(0o755);
-        for name in ["inputs", "upper", "work", "merged"] {
-            builder.create(directory.path.join(name))?;
-        }
-        Ok(directory)
+    /// Where inputs of jobs are laid out.
+    pub(crate) fn trees(&self) -> &Path {
+        self.trees.directory()
     }
 }
 
-/// What a job was given and what it left. Goes, all of it, with this value.
-#[derive(Debug)]
-struct JobDirectory {
-    path: PathBuf,
+/// Puts together what the job made.
+fn compilation(
+    upper: &OwnedFd,
+    spec: &JobSpec,
+    limits: &JobLimits,
+    ending: Ending,
+    run: &Run,
+    output: &mut Captured,
+) -> Result<Compilation, RunFault> {
+    let too_much = || RunFault::TooMuchOutput(limits.output_bytes);
+    let streams = output.stdout.metadata()?.len() + output.stderr.metadata()?.len();
+    let left = limits.output_bytes.checked_sub(streams).ok_or_else(too_much)?;
+    let mut outputs = collect::collect(upper, left).map_err(|error| match error {
+        CollectError::TooLarge { .. } => too_much(),
+        other => RunFault::Collect(other),
+    })?;
+    let report = take_report(upper, spec, &mut outputs)?;
+    let usage = Usage { wall: run.wall, cpu: run.cpu, peak_bytes: run.peak_bytes };
+    let (stdout, stderr) = (all(&mut output.stdout)?, all(&mut output.stderr)?);
+    Ok(Compilation { ending, stdout, stderr, outputs, report, usage })
 }
 
-impl JobDirectory {
-    fn open(&self, name: &str) -> io::Result<OwnedFd> {
-        Ok(open(self.path.join(name), OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
-    }
-
-    fn upper(&self) -> io::Result<OwnedFd> {
-        self.open("upper")
-    }
-
-    /// Puts together what the job made.
-    fn compilation(
-        &self,
-        spec: &JobSpec,
-        limits: &JobLimits,
-        ending: Ending,
-        run: &Run,
-        output: &mut Captured,
-    ) -> Result<Compilation, RunFault> {
-        let too_much = || RunFault::TooMuchOutput(limits.output_bytes);
-        let streams = output.stdout.metadata()?.len() + output.stderr.metadata()?.len();
-        let left = limits.output_bytes.checked_sub(streams).ok_or_else(too_much)?;
-        let mut outputs = collect::collect(&self.upper()?, left).map_err(|error| match error {
-            CollectError::TooLarge { .. } => too_much(),
-            other => RunFault::Collect(other),
-        })?;
-        let report = self.take_report(spec, &mut outputs)?;
-        let usage = Usage { wall: run.wall, cpu: run.cpu, peak_bytes: run.peak_bytes };
-        let (stdout, stderr) = (all(&mut output.stdout)?, all(&mut output.stderr)?);
-        Ok(Compilation { ending, stdout, stderr, outputs, report, usage })
-    }
-
-    /// Takes the report out of the outputs.
-    fn take_report(&self, spec: &JobSpec, outputs: &mut Vec<OutputFile>) -> Result<Option<Bytes>, RunFault> {
-        let Some(i) = outputs.iter().position(|output| Some(&output.path) == spec.report.as_ref()) else {
-            return Ok(None);
-        };
-        let report = outputs.remove(i);
-        let file = collect::open_file(self.upper()?, &report.path)?;
-        Ok(Some(Bytes::from(collect::read(file, report.size)?)))
-    }
-
-    /// A file that has no name which a job could learn, on a disk and not in memory.
-    fn unnamed_file(&self) -> io::Result<File> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC;
-        Ok(File::from(open(&self.path, flags, Mode::from_raw_mode(0o600))?))
-    }
+/// Takes the report out of the outputs.
+fn take_report(upper: &OwnedFd, spec: &JobSpec, outputs: &mut Vec<OutputFile>) -> Result<Option<Bytes>, RunFault> {
+    let Some(i) = outputs.iter().position(|output| Some(&output.path) == spec.report.as_ref()) else {
+        return Ok(None);
+    };
+    let report = outputs.remove(i);
+    let file = collect::open_file(upper, &report.path)?;
+    Ok(Some(Bytes::from(collect::read(file, report.size)?)))
 }
 
-impl Drop for JobDirectory {
-    fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.path) {
-            // It will be tried again when the workshop is opened next.
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove what a job left");
-        }
-    }
+/// A file that has no name which a job could learn. Its size is limited with those of all other files of the job.
+fn unnamed_file() -> io::Result<File> {
+    let file = memfd_create("farcc-stream", MemfdFlags::CLOEXEC)?;
+    // Two descriptors of it, as with `2>&1`, do not write over one another.
+    fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(File::from(file))
 }
 
 impl From<LaunchError> for RunFault {
@@ -299,9 +266,9 @@ fn working_directory(spec: &JobSpec) -> SandboxPath {
         .unwrap_or_else(|| spec.cwd.clone())
 }
 
-fn launch(spec: &JobSpec, limits: &JobLimits, directory: &JobDirectory, toolchain: PathBuf) -> Launch {
+fn launch(spec: &JobSpec, limits: &JobLimits, inputs: &Path, toolchain: PathBuf) -> Launch {
     Launch {
-        directory: directory.path.clone(),
+        inputs: inputs.to_owned(),
         toolchain,
         program: spec.program.clone(),
         argv: spec.argv.clone(),
