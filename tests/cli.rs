@@ -392,6 +392,30 @@ fn a_command_has_a_farm_of_its_own() {
     farms.assert_gone();
 }
 
+/// A unit that is compiled again is sent before the compiler has said what it reads; what it says still decides.
+#[test]
+fn a_unit_that_reads_other_files_than_last_time() {
+    let farms = Farms::new();
+    let work = tempfile::tempdir().unwrap();
+    let script = r#"
+        compile() { gcc -c a.c -o a.o && PATH=${PATH#*:} command gcc -c a.c -o plain.o && cmp a.o plain.o || exit 1; }
+        mkdir first; echo 'int x = 1;' >x.h; echo '#include <x.h>' >a.c
+        compile; compile
+        echo 'int y = 2;' >y.h; echo '#include "y.h"' >>a.c
+        compile
+        echo 'int x = 3;' >first/x.h
+        compile
+        rm x.h
+        compile
+        farccctl stats --json >stats.json"#;
+    let script = script.replace("gcc -c", "gcc -Ifirst -I.  -c");
+    let output = farms.command(&["--slots", "1", "--", "sh", "-c", &script]).current_dir(&work).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let stats: Stats = serde_json::from_slice(&fs::read(work.path().join("stats.json")).unwrap()).unwrap();
+    assert_eq!((stats.remote, stats.fallbacks), (5, 0), "{stats:?}");
+    farms.assert_gone();
+}
+
 #[test]
 fn an_interrupted_farm_leaves_nothing() {
     let farms = Farms::new();

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::forecast::Forecasts;
 use super::pool::Pool;
 use super::prepare::{Unit, View, Workbench};
 use super::remote::{Attempt, Remote};
@@ -113,6 +114,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
         pool: Pool::new(identity.clone()),
         toolchains: Toolchains::default(),
         scans: Arc::new(ScanCache::new()),
+        forecasts: Forecasts::default(),
         proofs: Default::default(),
         runs: Semaphore::new(setup.processors.max(1) as usize),
         architecture: setup.architecture,

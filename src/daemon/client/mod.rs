@@ -2,6 +2,7 @@
 //! [`Client`](crate::engine::client::Client) between.
 
 mod driver;
+mod forecast;
 mod pool;
 mod prepare;
 mod remote;

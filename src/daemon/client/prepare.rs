@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
+use super::forecast::{Forecasts, Sourcing};
 use super::pool::Pool;
 use super::remote::Proofs;
 use super::toolchains::Toolchains;
@@ -21,7 +21,7 @@ use crate::engine::wire::local::CompileRequest;
 use crate::model::job::Bytes;
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
-use crate::os::inputs::{Inputs, ScanCache, Unit as Wanted};
+use crate::os::inputs::{ScanCache, Unit as Wanted};
 use crate::os::toolchain::{Package, Subject, Variables};
 
 /// What all units of a daemon share.
@@ -30,6 +30,7 @@ pub(super) struct Workbench {
     pub(super) pool: Pool,
     pub(super) toolchains: Toolchains,
     pub(super) scans: Arc<ScanCache>,
+    pub(super) forecasts: Forecasts,
     pub(super) proofs: Proofs,
     /// Dependency runs at a time: more than there are processors would only slow each other down.
     pub(super) runs: Semaphore,
@@ -49,7 +50,7 @@ pub(super) struct Unit {
     pub(super) sandbox_cwd: SandboxPath,
     /// The allow-list's part of the caller's environment.
     pub(super) env: Vec<(Bytes, Bytes)>,
-    pub(super) inputs: Inputs,
+    pub(super) sourcing: Sourcing,
     pub(super) package: Arc<Package>,
     pub(super) class: Class,
     pub(super) terminal: Option<Terminal>,
@@ -178,8 +179,6 @@ impl Workbench {
         let unusable = |path: &Path| Why::new(Reason::UnusableInput, path.display().to_string());
         let program = SandboxPath::from_path(&compiler).map_err(|_| unusable(&compiler))?;
         let sandbox_cwd = SandboxPath::from_path(&cwd).map_err(|_| unusable(&cwd))?;
-        let permit = self.runs.acquire().await.map_err(|_| Why::from(Reason::DependencyRun))?;
-        let scans = self.scans.clone();
         let wanted = Wanted {
             compiler: compiler.clone(),
             command: command.clone(),
@@ -187,12 +186,23 @@ impl Workbench {
             env: request.env,
             response_files,
         };
-        let collected = spawn_blocking(move || crate::os::inputs::collect(&wanted, &scans)).await;
-        drop(permit);
-        let inputs = collected.map_err(|error| Why::new(Reason::DependencyRun, error.to_string()))??;
+        let sourcing = self.source(wanted).await?;
         let class = Class { toolchain: package.id, architecture: self.architecture.clone() };
         let argv = request.argv;
-        Ok(Unit { compiler, program, command, argv, cwd, sandbox_cwd, env, inputs, package, class, terminal, outputs })
+        Ok(Unit {
+            compiler,
+            program,
+            command,
+            argv,
+            cwd,
+            sandbox_cwd,
+            env,
+            sourcing,
+            package,
+            class,
+            terminal,
+            outputs,
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 //! One attempt to compile a unit at a builder: send what is missing, take the result, believe it only if it is what was predicted.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -30,6 +32,7 @@ use crate::model::limits::{JOB_OUTPUT_BYTES_MAX, JOB_WALL_MAX};
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
 use crate::model::toolchain::ToolchainId;
+use crate::os::inputs::Inputs;
 use crate::os::net::{self, Body, FrameReader, FrameWriter, StreamError};
 use crate::os::process::{Command, SpawnError};
 use crate::os::systemd::messages;
@@ -58,6 +61,13 @@ const ROUNDS_MAX: u32 = 4;
 /// A builder that says nothing for this long beyond a job's own limit is broken.
 const ANSWER_GRACE: Duration = Duration::from_secs(30);
 
+/// A driver that only says what it would run has said it by then.
+const PROBE_WALL_MAX: Duration = Duration::from_secs(20);
+/// Somebody else may be sending the same toolchain to the builder, over a slow line; then another builder is worth trying.
+const OFFER_ANSWER_MAX: Duration = Duration::from_secs(120);
+/// A piece of a toolchain that is not taken for so long, or an archive that is not judged, will not be.
+const UPLOAD_STALL_MAX: Duration = Duration::from_secs(30);
+
 /// Classes of commands for which `-###` was compared inside and outside, each once.
 #[derive(Debug, Default)]
 pub(super) struct Proofs(Mutex<BTreeMap<(ToolchainId, Vec<Bytes>), Proof>>);
@@ -71,6 +81,13 @@ impl Proofs {
     }
 }
 
+/// What a builder is to run.
+struct Order {
+    argv: Vec<Bytes>,
+    report: Option<SandboxPath>,
+    wall: Duration,
+}
+
 /// One attempt of one unit under one lease.
 pub(super) struct Attempt {
     pub(super) bench: Arc<Workbench>,
@@ -82,7 +99,7 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Everything from the connection to the check of the result.
     pub(super) async fn run(&self) -> Result<Remote, Failure> {
-        let warm = self.bench.pool.connection(&self.lease).await.map_err(|error| lost(error.to_string()))?;
+        let warm = self.bench.pool.connection(&self.lease).await.map_err(lost)?;
         self.offer_toolchain(&warm).await?;
         let class = self.unit.command.class_words();
         let proof = self.bench.proofs.of(self.unit.package.id, class);
@@ -90,8 +107,13 @@ impl Attempt {
         let report = report_path(self.job);
         let command = self.unit.command.remote(&self.unit.argv, report.as_bytes(), self.unit.terminal);
         let report = command.report.then_some(report);
-        let (compilation, contents) = self.compile(&warm, command.argv, report).await?;
-        self.accept(compilation, contents).await
+        let guessed = self.unit.sourcing.best().map_err(Failure::Unit)?;
+        let order = Order { argv: command.argv, report, wall: JOB_WALL_MAX };
+        let first = self.compile(&warm, &order, &guessed).await;
+        let inputs = self.unit.sourcing.settled().await.map_err(Failure::Unit)?;
+        let (compilation, contents) =
+            if Arc::ptr_eq(&inputs, &guessed) { first? } else { self.compile(&warm, &order, &inputs).await? };
+        self.accept(compilation, contents, inputs).await
     }
 
     /// Compares what the driver would run inside with what it runs here, by a job like any other.
@@ -99,10 +121,15 @@ impl Attempt {
         let argv = self.unit.command.probe();
         let unit = self.unit.clone();
         let words = argv.clone();
+        let order = Order { argv, report: None, wall: PROBE_WALL_MAX };
         let differs = |error: String| Failure::Unit(Why::new(Reason::ToolchainDiffers, error));
         let here = spawn_blocking(move || run_here(&unit, &words)).await.map_err(|error| differs(error.to_string()))?;
         let here = here.map_err(|error| differs(error.to_string()))?;
-        let (there, _) = self.compile(warm, argv, None).await?;
+        let inputs = self.unit.sourcing.best().map_err(Failure::Unit)?;
+        let (there, _) = self.compile(warm, &order, &inputs).await?;
+        if let Ending::Signalled(signal) = there.ending {
+            return Err(Failure::Builder(Why::new(Reason::RemoteSignal, format!("signal {signal}"))));
+        }
         if there.ending.is_success() && same_commands(&here, &there.stderr) {
             return Ok(Ok(()));
         }
@@ -120,20 +147,20 @@ impl Attempt {
     async fn compile(
         &self,
         warm: &Arc<Warm>,
-        argv: Vec<Bytes>,
-        report: Option<SandboxPath>,
+        order: &Order,
+        inputs: &Arc<Inputs>,
     ) -> Result<(Compilation, Vec<File>), Failure> {
         let unit = &self.unit;
         let spec = JobSpec {
             job: self.job,
             toolchain: unit.package.id,
             program: unit.program.clone(),
-            argv,
+            argv: order.argv.clone(),
             env: unit.env.clone(),
             cwd: unit.sandbox_cwd.clone(),
-            manifest: unit.inputs.manifest.clone(),
-            report,
-            limits: JobLimits { wall: JOB_WALL_MAX, output_bytes: JOB_OUTPUT_BYTES_MAX },
+            manifest: inputs.manifest.clone(),
+            report: order.report.clone(),
+            limits: JobLimits { wall: order.wall, output_bytes: JOB_OUTPUT_BYTES_MAX },
         };
         let digests: Vec<Digest> = spec
             .manifest
@@ -146,7 +173,7 @@ impl Attempt {
             .collect();
         for _ in 0..ROUNDS_MAX {
             let unknown = warm.unknown_blobs(digests.iter().copied());
-            let blobs = self.read_blobs(unknown.iter().copied().collect()).await?;
+            let blobs = read_blobs(inputs.clone(), unknown.iter().copied().collect()).await?;
             let (reply, reader) = self.post_job(warm, spec.clone(), blobs).await?;
             match reply {
                 JobReply::Finished { compilation } => {
@@ -170,19 +197,6 @@ impl Attempt {
         Err(Failure::Builder(Why::new(Reason::BuilderFault, "it keeps losing what it was sent")))
     }
 
-    async fn read_blobs(&self, digests: Vec<Digest>) -> Result<Vec<(Digest, Vec<u8>)>, Failure> {
-        if digests.is_empty() {
-            return Ok(Vec::new());
-        }
-        let unit = self.unit.clone();
-        let read = move |digest| Ok((digest, unit.inputs.read(&digest)?));
-        let read = move || digests.into_iter().map(read).collect::<Result<Vec<_>, Why>>();
-        spawn_blocking(read)
-            .await
-            .map_err(|error| Failure::Unit(Why::new(Reason::UnusableInput, error.to_string())))?
-            .map_err(Failure::Unit)
-    }
-
     async fn post_job(
         &self,
         warm: &Warm,
@@ -191,6 +205,7 @@ impl Attempt {
     ) -> Result<(JobReply, FrameReader), Failure> {
         let (mut writer, body) = net::body_channel();
         let opening = self.opening(Some(self.job));
+        let patience = spec.limits.wall + ANSWER_GRACE;
         let sending = async move {
             writer.send(&opening).await?;
             writer.send(&JobRequest { spec, blobs: blobs.len() as u32 }).await?;
@@ -199,11 +214,11 @@ impl Attempt {
             }
             Ok::<(), StreamError>(())
         };
-        let answering = timeout(JOB_WALL_MAX + ANSWER_GRACE, exchange(warm, "/v1/job", body, sending));
+        let answering = timeout(patience, exchange(warm, "/v1/job", body, sending));
         let response = answering.await.map_err(|_| Failure::Builder(Reason::Timeout.into()))??;
         let mut reader = FrameReader::new(response.into_body());
         reader.trust();
-        let reply = reader.next().await.map_err(|error| lost(error.to_string()))?;
+        let reply = reader.next().await.map_err(lost)?;
         Ok((reply, reader))
     }
 
@@ -219,17 +234,21 @@ impl Attempt {
         }
         let own = net::connect(&self.lease.addresses, self.bench.pool.identity(), Some(self.lease.builder.0))
             .await
-            .map_err(|error| lost(error.to_string()))?;
+            .map_err(lost)?;
         let (mut writer, body) = net::body_channel();
         let opening = self.opening(None);
         let offering = async {
             writer.send(&opening).await?;
             writer.send(&ToolchainOffer { toolchain }).await
         };
-        let (offered, response) = tokio::join!(offering, own.post("/v1/toolchain", body));
-        let mut reader = FrameReader::new(response.map_err(|error| lost(error.to_string()))?.into_body());
-        offered.map_err(|error| lost(error.to_string()))?;
-        match reader.next().await.map_err(|error| lost(error.to_string()))? {
+        let offered = timeout(OFFER_ANSWER_MAX, async {
+            let (offered, response) = tokio::join!(offering, own.post("/v1/toolchain", body));
+            let mut reader = FrameReader::new(response.map_err(lost)?.into_body());
+            let reply = reader.next().await.map_err(lost)?;
+            offered.map_err(lost).map(|()| (reader, reply))
+        });
+        let (reader, reply) = offered.await.map_err(|_| lost("no answer to the offer of a toolchain"))??;
+        match reply {
             ToolchainReply::Ready => {}
             ToolchainReply::Refused { why, message } => return Err(refused(why, message)),
             ToolchainReply::Upload => self.upload(writer, reader).await?,
@@ -243,18 +262,23 @@ impl Attempt {
         let package = self.unit.package.clone();
         let (pieces, mut queue) = mpsc::channel::<Vec<u8>>(UPLOAD_QUEUE);
         let packing = spawn_blocking(move || pack(&package, pieces));
-        let sending = async {
+        // Owns the queue: packing ends with it.
+        let sending = async move {
             while let Some(piece) = queue.recv().await {
-                writer.send_bytes(&piece).await?;
+                timeout(UPLOAD_STALL_MAX, writer.send_bytes(&piece)).await.map_err(lost)?.map_err(lost)?;
             }
-            Ok::<(), StreamError>(())
+            Ok::<(), Failure>(())
         };
         let (sent, packed) = tokio::join!(sending, packing);
-        sent.map_err(|error| lost(error.to_string()))?;
+        // A builder that has had enough says why.
+        let reply = timeout(UPLOAD_STALL_MAX, reader.next()).await;
+        if let Ok(Ok(ToolchainReply::Refused { message, .. })) = reply {
+            return Err(Failure::Builder(Why::new(Reason::BuilderRefused, message)));
+        }
+        sent?;
         let changed = |detail: String| Failure::Unit(Why::new(Reason::InputChanged, detail));
         packed.map_err(|error| changed(error.to_string()))?.map_err(|error| changed(error.to_string()))?;
-        drop(writer);
-        match reader.next().await.map_err(|error| lost(error.to_string()))? {
+        match reply.map_err(lost)?.map_err(lost)? {
             ToolchainReply::Ready => {
                 tracing::debug!(
                     farcc_toolchain = %self.unit.package.id,
@@ -264,8 +288,7 @@ impl Attempt {
                 );
                 Ok(())
             }
-            ToolchainReply::Refused { message, .. } => Err(Failure::Builder(Why::new(Reason::BuilderRefused, message))),
-            ToolchainReply::Upload => {
+            ToolchainReply::Refused { .. } | ToolchainReply::Upload => {
                 Err(Failure::Builder(Why::new(Reason::BuilderFault, "it asks for a toolchain twice")))
             }
         }
@@ -288,7 +311,12 @@ impl Attempt {
     }
 
     /// Believes a result only if its status, its files and what it read are what was predicted.
-    async fn accept(&self, compilation: Compilation, contents: Vec<File>) -> Result<Remote, Failure> {
+    async fn accept(
+        &self,
+        compilation: Compilation,
+        contents: Vec<File>,
+        inputs: Arc<Inputs>,
+    ) -> Result<Remote, Failure> {
         let unit = &self.unit;
         let failed = |reason, detail: String| Failure::Unit(Why::new(reason, detail));
         match compilation.ending {
@@ -327,9 +355,9 @@ impl Attempt {
                 let dependencies = dependencies.ok_or(Why::new(Reason::MissingOutput, "no dependency list"))?;
                 let system_headers =
                     unit.command.dependencies.as_ref().is_none_or(|wanted| wanted.lists_system_headers);
-                unit.inputs.check_dependencies(&dependencies, system_headers)?;
+                inputs.check_dependencies(&dependencies, system_headers)?;
             }
-            if unit.inputs.unchanged() { Ok(()) } else { Err(Reason::InputChanged.into()) }
+            if inputs.unchanged() { Ok(()) } else { Err(Reason::InputChanged.into()) }
         };
         spawn_blocking(check)
             .await
@@ -342,6 +370,18 @@ impl Attempt {
             outputs,
         })
     }
+}
+
+async fn read_blobs(inputs: Arc<Inputs>, digests: Vec<Digest>) -> Result<Vec<(Digest, Vec<u8>)>, Failure> {
+    if digests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = move |digest| Ok((digest, inputs.read(&digest)?));
+    let read = move || digests.into_iter().map(read).collect::<Result<Vec<_>, Why>>();
+    spawn_blocking(read)
+        .await
+        .map_err(|error| Failure::Unit(Why::new(Reason::UnusableInput, error.to_string())))?
+        .map_err(Failure::Unit)
 }
 
 /// Pieces of an archive between packing and network.
@@ -367,14 +407,14 @@ fn pack(package: &Package, pieces: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
     writer.flush()
 }
 
-/// What the driver says here, in the environment that the job has.
+/// What the driver says here, in the caller's environment: what a job does not get of it must make no difference.
 fn run_here(unit: &Unit, argv: &[Bytes]) -> Result<Vec<u8>, SpawnError> {
     let word = |bytes: &Bytes| OsStr::from_bytes(bytes).to_owned();
     let (name, arguments) = argv.split_first().expect("a command has a name");
     let asked = Command::new(&unit.compiler)
         .argv0(word(name))
         .args(arguments.iter().map(word))
-        .env(unit.env.iter().map(|(name, value)| (word(name), word(value))))
+        .env(unit.sourcing.wanted().env.iter().map(|(name, value)| (word(name), word(value))))
         .cwd(&unit.cwd);
     Ok(asked.run()?.stderr)
 }
@@ -393,7 +433,7 @@ async fn exchange(
         // Where it broke off, the answer says why.
         _ = &mut sending => answering.await,
     };
-    response.map_err(|error| lost(error.to_string()))
+    response.map_err(lost)
 }
 
 /// Takes in the blobs of a job's outputs, in order, each into memory that has a descriptor.
@@ -401,42 +441,42 @@ async fn receive_outputs(mut reader: FrameReader, outputs: &[OutputFile]) -> Res
     let mut contents = Vec::with_capacity(outputs.len());
     let mut total_bytes: u64 = 0;
     for output in outputs {
-        let broken = |error: StreamError| lost(error.to_string());
-        let start: BlobStart = reader.next().await.map_err(broken)?;
+        let start: BlobStart = reader.next().await.map_err(lost)?;
         total_bytes = total_bytes.saturating_add(start.size.max(start.wire_bytes));
         if start.digest != output.digest || start.size != output.size || total_bytes > JOB_OUTPUT_BYTES_MAX {
             return Err(corrupt(output));
         }
         let mut wire = Vec::new();
         while (wire.len() as u64) < start.wire_bytes {
-            match reader.next_bytes().await.map_err(broken)? {
+            match reader.next_bytes().await.map_err(lost)? {
                 Some(bytes) if !bytes.is_empty() => wire.extend_from_slice(&bytes),
-                _ => return Err(lost("a result breaks off".to_owned())),
+                _ => return Err(lost("a result breaks off")),
             }
         }
         let output = output.clone();
-        let unpacked = spawn_blocking(move || unpack_output(&start, &wire).ok_or_else(|| corrupt(&output)));
-        contents.push(unpacked.await.map_err(|error| lost(error.to_string()))??);
+        let unpacked = spawn_blocking(move || {
+            let bytes = unpack_output(&start, &wire).ok_or_else(|| corrupt(&output))?;
+            in_memory(&bytes).map_err(|error| Failure::Unit(Why::new(Reason::TooLarge, error.to_string())))
+        });
+        contents.push(unpacked.await.map_err(lost)??);
     }
     Ok(contents)
 }
 
 /// The verified content of one output.
-fn unpack_output(start: &BlobStart, wire: &[u8]) -> Option<File> {
-    let unpacked;
+fn unpack_output<'a>(start: &BlobStart, wire: &'a [u8]) -> Option<Cow<'a, [u8]>> {
     let bytes = match start.encoding {
-        Encoding::Plain => wire,
-        Encoding::Zstd => {
-            unpacked = zstd::bulk::decompress(wire, usize::try_from(start.size).ok()?).ok()?;
-            &unpacked
-        }
+        Encoding::Plain => Cow::Borrowed(wire),
+        Encoding::Zstd => Cow::Owned(zstd::bulk::decompress(wire, usize::try_from(start.size).ok()?).ok()?),
     };
-    if Digest::of(bytes) != start.digest {
-        return None;
-    }
-    let mut file = File::from(rustix::fs::memfd_create("farcc-output", rustix::fs::MemfdFlags::CLOEXEC).ok()?);
-    file.write_all(bytes).ok()?;
-    Some(file)
+    (Digest::of(&bytes) == start.digest).then_some(bytes)
+}
+
+/// A descriptor that a wrapper can read `bytes` from. Where there is none, this machine has too little of something.
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("farcc-output", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 fn read_all(file: &File) -> io::Result<Vec<u8>> {
@@ -446,8 +486,8 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn lost(detail: String) -> Failure {
-    Failure::Builder(Why::new(Reason::BuilderLost, detail))
+fn lost(cause: impl Display) -> Failure {
+    Failure::Builder(Why::new(Reason::BuilderLost, cause.to_string()))
 }
 
 fn corrupt(output: &OutputFile) -> Failure {

@@ -16,21 +16,37 @@ use crate::os::inputs::dependency_run::{self, Dependencies};
 use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display};
 use crate::os::inputs::{Inputs, Predicted, Unit, is_below};
 
-/// Finds and hashes everything a compile of `unit` could read. Blocks: runs the compiler's dependency output first.
+/// Finds and hashes everything a compile of `unit` could read: [`ask`], then [`complete`].
 ///
 /// # Errors
 /// The reason for which the unit stays local.
 pub fn collect(unit: &Unit, cache: &ScanCache) -> Result<Inputs, Why> {
+    complete(unit, &ask(unit)?, cache)
+}
+
+/// Runs the compiler's dependency output. Blocks.
+///
+/// # Errors
+/// The reason for which the unit stays local.
+pub fn ask(unit: &Unit) -> Result<Dependencies, Why> {
     refuse_special(&unit.cwd)?;
-    let dependencies = dependency_run::run(unit)?;
+    dependency_run::run(unit)
+}
+
+/// Everything that a compile could read if the compiler says `dependencies`: the same for the same answer, as long as no file
+/// changes. Blocks.
+///
+/// # Errors
+/// The reason for which the unit stays local.
+pub fn complete(unit: &Unit, dependencies: &Dependencies, cache: &ScanCache) -> Result<Inputs, Why> {
     let mut collector = Collector::new(unit, cache);
-    collector.directories(&dependencies)?;
-    let read = collector.predicted(&dependencies)?;
+    collector.directories(dependencies)?;
+    let read = collector.predicted(dependencies)?;
     collector.named_files()?;
     collector.refuse_what_only_the_assembler_sees(&read)?;
     collector.quoted_sources(&read)?;
     if unit.command.language.is_preprocessed_by_compiler() {
-        collector.header_names(&dependencies, &read)?;
+        collector.header_names(dependencies, &read)?;
     }
     collector.finish()
 }

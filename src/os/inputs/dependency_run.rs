@@ -22,10 +22,18 @@ use crate::os::inputs::tree::os_path;
 const STANDARD_OUTPUT: &[u8] = b"/proc/self/fd/1";
 
 /// What the compiler says about a unit.
-pub(super) struct Dependencies {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dependencies {
     /// As spelled, the source among them.
     pub(super) files: Vec<Bytes>,
     pub(super) search: SearchPath,
+}
+
+impl Dependencies {
+    /// About what it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.files.iter().chain(self.search.directories()).map(|path| path.len() + size_of::<Bytes>()).sum()
+    }
 }
 
 /// Asks the compiler. A source that is not preprocessed is its own only dependency.

@@ -24,7 +24,8 @@ use crate::model::reason::{Reason, Why};
 
 use cache::Identity;
 pub use cache::ScanCache;
-pub use collect::collect;
+pub use collect::{ask, collect, complete};
+pub use dependency_run::Dependencies;
 use tree::{End, Tree, display, os_path};
 
 /// A compile whose inputs are wanted.

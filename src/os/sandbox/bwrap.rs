@@ -54,7 +54,7 @@ impl fmt::Display for BwrapVersion {
 /// Who stacks toolchain, inputs and writable layer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stacking {
-    /// The helper, in a namespace outside of bwrap's. Works with every bwrap, and is the quicker way: see [`crate::os::sandbox`].
+    /// The helper, in a namespace outside of bwrap's. Works with every bwrap.
     ByHelper,
     /// bwrap itself, from 0.11.
     ByBwrap,

@@ -57,20 +57,23 @@ impl Server {
                 if matches!(self.answer()?, Next::End) {
                     return Ok(());
                 }
-            } else if ready.quiet {
+            } else if self.wants_more() && (ready.quiet || ready.ended.contains(&true)) {
                 self.refill();
             }
         }
     }
 
-    /// How long nothing must happen until a chamber is made ahead of need. None: there is none to make.
+    fn wants_more(&self) -> bool {
+        self.warm.len() < self.n_warm && !self.out_of_order
+    }
+
+    /// How long nothing must happen until a chamber is made ahead of need, if one is to be made. To make one takes processor time and
+    /// the kernel's locks from a job that has just begun; when one has ended, nothing is in a hurry for a moment.
     fn patience(&self) -> Option<Timespec> {
-        if self.warm.len() >= self.n_warm || self.out_of_order {
-            return None;
+        match self.warm.len() {
+            0 => self.wants_more().then(Timespec::default),
+            _ => self.wants_more().then_some(QUIET),
         }
-        // To make one takes processor time and the kernel's locks from the job that has just begun.
-        let runs_short = self.warm.len() < self.n_warm.div_ceil(2);
-        Some(if runs_short { Timespec::default() } else { QUIET })
     }
 
     /// Waits for a request or the end of a process; no longer than `patience`.
