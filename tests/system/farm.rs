@@ -58,6 +58,11 @@ impl Host {
         assert!(switch(["cut", self.0]).status().expect("the host script runs").success());
     }
 
+    /// Lets the machine receive no more than this until its cable is plugged in again.
+    pub(crate) fn slow_down(self, rate: &str) {
+        assert!(switch(["slow", self.0, rate]).status().expect("the host script runs").success());
+    }
+
     pub(crate) fn plug_cable(self) {
         assert!(switch(["mend", self.0]).status().expect("the host script runs").success());
     }

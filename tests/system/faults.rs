@@ -5,9 +5,12 @@
 //! the farm is not whole afterwards. How much longer the builds took is printed, not judged: the machines share a few
 //! processors with each other.
 
+use std::process::Child;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::farm::{BUILDERS, CLIENT, Farm, Host, SCHEDULER, farm};
+use crate::farm::{BUILDERS, CLIENT, Farm, Host, SCHEDULER, eventually, farm};
+use crate::isolation::compiler_on;
 use crate::redis::{self, Part};
 
 #[test]
@@ -19,9 +22,7 @@ fn client_daemon_is_killed() {
 
 #[test]
 fn builder_is_killed() {
-    strike_again_and_again("builder killed", |chance| {
-        chance.builder().run("systemctl kill --kill-whom=main --signal=KILL farcc-builder.service");
-    });
+    strike_again_and_again("builder killed", |chance| kill(chance.builder()));
 }
 
 #[test]
@@ -41,12 +42,70 @@ fn builders_cable_is_pulled() {
     });
 }
 
+/// A line so slow that something can be done while a result of some megabytes is on it.
+const SLOW: &str = "8mbit";
+
+#[test]
+fn builder_is_lost_while_a_result_streams() {
+    let farm = farm();
+    // Numbers that do not compress: an object of 4 MB.
+    CLIENT
+        .dev("cd && { echo 'unsigned a[] = {'; od -An -v -tu4 -w4 -N4000000 /dev/urandom | sed 's/$/u,/'; echo '};'; } >large.c && gcc -c large.c -o plain.o")
+        .ok();
+    for lose in [kill as fn(Host), Host::pull_cable] {
+        let before = farm.stats();
+        CLIENT.slow_down(SLOW);
+        let mut compile = CLIENT.start_dev("cd && farcc gcc -c large.c -o large.o");
+        let builder = eventually("a builder compiles", || BUILDERS.into_iter().find(|it| compiler_on(*it).is_some()));
+        eventually("it has compiled", || compiler_on(builder).is_none().then_some(()));
+        lose(builder);
+        assert!(is_running(&mut compile), "the result was there already");
+        CLIENT.plug_cable();
+        assert!(compile.wait().expect("started").success());
+        BUILDERS.into_iter().for_each(Host::plug_cable);
+        CLIENT.dev("cd && cmp plain.o large.o").ok();
+        farm.wait_until_whole();
+        let after = farm.stats();
+        assert_eq!(after.count("remote"), before.count("remote") + 1, "{after:?}");
+    }
+}
+
+#[test]
+fn builder_is_lost_while_a_toolchain_arrives() {
+    let farm = farm();
+    CLIENT.dev("cd && echo 'int x;' >small.c && gcc -c small.c -o plain.o").ok();
+    for lose in [kill as fn(Host), Host::pull_cable] {
+        forget_toolchains(&farm);
+        BUILDERS.into_iter().for_each(|builder| builder.slow_down(SLOW));
+        let received = |builder: Host| -> u64 {
+            builder.run("cat /sys/class/net/eth0/statistics/rx_bytes").ok().parse().expect("a number")
+        };
+        let before = BUILDERS.map(received);
+        let mut compile = CLIENT.start_dev("cd && farcc gcc -c small.c -o small.o");
+        let builder = eventually("a toolchain is on its way", || {
+            let grown = |(builder, before): &(Host, u64)| received(*builder) > before + 2_000_000;
+            BUILDERS.into_iter().zip(before).find(grown).map(|(builder, _)| builder)
+        });
+        lose(builder);
+        assert!(is_running(&mut compile), "the toolchain was there already");
+        BUILDERS.into_iter().filter(|it| *it != builder).for_each(Host::plug_cable);
+        assert!(compile.wait().expect("started").success());
+        builder.plug_cable();
+        CLIENT.dev("cd && cmp plain.o small.o").ok();
+        farm.wait_until_whole();
+    }
+}
+
+fn is_running(compile: &mut Child) -> bool {
+    compile.try_wait().expect("started").is_none()
+}
+
 fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
     let farm = farm();
     let rounds: u32 = variable("FARCC_FAULT_ROUNDS").unwrap_or(1);
     let mut chance = Chance::of_this_run(fault);
     let expected = redis::reference(Part::WithoutAllocator);
-    let undisturbed = median(undisturbed_builds(&farm, rounds));
+    let undisturbed = undisturbed(&farm, rounds);
     let mut added = Vec::new();
     for round in 0..rounds {
         let cold = round % 3 == 2;
@@ -75,12 +134,20 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
     summarize(fault, undisturbed, added);
 }
 
-fn undisturbed_builds(farm: &Farm, rounds: u32) -> Vec<Duration> {
-    // The first one also brings the toolchain to the builders.
-    let n = if rounds > 1 { 5 } else { 1 };
-    redis::build(Part::WithoutAllocator, "farcc gcc", "");
-    farm.wait_until_whole();
-    (0..n).map(|_| redis::build(Part::WithoutAllocator, "farcc gcc", "").1).collect()
+fn kill(builder: Host) {
+    builder.run("systemctl kill --kill-whom=main --signal=KILL farcc-builder.service");
+}
+
+/// How long a build takes when nothing happens: the median of a few, measured once in a run.
+fn undisturbed(farm: &Farm, rounds: u32) -> Duration {
+    static UNDISTURBED: OnceLock<Duration> = OnceLock::new();
+    *UNDISTURBED.get_or_init(|| {
+        // Brings the toolchain to the builders.
+        redis::build(Part::WithoutAllocator, "farcc gcc", "");
+        farm.wait_until_whole();
+        let n = if rounds > 1 { 5 } else { 1 };
+        median((0..n).map(|_| redis::build(Part::WithoutAllocator, "farcc gcc", "").1).collect())
+    })
 }
 
 /// As after a fresh installation.

@@ -61,7 +61,7 @@ fn a_job_has_no_network_no_host_files_and_leaves_nothing() {
 }
 
 /// A running cc1, by its process id.
-fn compiler_on(builder: Host) -> Option<String> {
+pub(crate) fn compiler_on(builder: Host) -> Option<String> {
     let found = builder
         .run("for comm in /proc/[0-9]*/comm; do [ \"$(cat $comm 2>/dev/null)\" != cc1 ] || echo $comm; done")
         .ok();
