@@ -12,16 +12,15 @@ use crate::farm::CLIENT;
 pub(crate) enum Part {
     /// Everything, jemalloc with its configure script included.
     Whole,
-    /// Without jemalloc, for builds that are made many times.
+    /// Without jemalloc and without optimization, for builds that are made many times: farcc has as much to do, compilers less.
     WithoutAllocator,
 }
 
 /// Path of an object below the tree, to the digest of its content.
 pub(crate) type Objects = BTreeMap<String, String>;
 
-/// Redis compiles with `-flto` unless told otherwise, and two of such objects always differ: gcc puts a random number in each.
 /// The time of build goes into `release.h`.
-const ENVIRONMENT: &str = "OPTIMIZATION=-O2 SOURCE_DATE_EPOCH=1700000000";
+const ENVIRONMENT: &str = "SOURCE_DATE_EPOCH=1700000000";
 
 /// A build that has been started and not waited for.
 #[derive(Debug)]
@@ -33,12 +32,13 @@ pub(crate) struct Running {
 /// Starts a build from fresh sources, always at the same path. `variables` are shell words before `make`.
 pub(crate) fn start(part: Part, compiler: &str, variables: &str) -> Running {
     CLIENT.dev("rm -rf ~/redis && cp -r /usr/src/redis ~/redis").ok();
-    let allocator = match part {
-        Part::Whole => "",
-        Part::WithoutAllocator => "MALLOC=libc",
+    // Redis compiles with `-flto` unless told otherwise, and two of such objects always differ: gcc puts a random number in each.
+    let options = match part {
+        Part::Whole => "OPTIMIZATION=-O2",
+        Part::WithoutAllocator => "OPTIMIZATION=-O0 MALLOC=libc",
     };
     let script =
-        format!("cd ~/redis && {ENVIRONMENT} {variables} make V=1 {allocator} CC='{compiler}' -j8 >../make.log 2>&1");
+        format!("cd ~/redis && {ENVIRONMENT} {variables} make V=1 {options} CC='{compiler}' -j8 >../make.log 2>&1");
     Running { started: Instant::now(), make: CLIENT.start_dev(&script) }
 }
 
