@@ -189,6 +189,23 @@ fn units_bus_files_users_and_code_agree() {
     assert_eq!((scheduler.public_addr.port, scheduler.user.as_str()), (10600, "farcc-scheduler"));
 }
 
+/// `@system-service` of Debian 12 (systemd 252) lacks `seccomp`: a daemon that seals itself there ends at once.
+#[test]
+fn every_unit_lets_its_daemon_seal_itself() {
+    for unit in ["system/farcc-scheduler", "system/farcc-builder", "user/farcc-client"] {
+        let text = shipped(&format!("units/{unit}.service"));
+        let daemon = values(&text, "ExecStart")[0].rsplit('/').next().unwrap();
+        let filters = values(&text, "SystemCallFilter");
+        if filters.is_empty() || !shipped(&format!("src/bin/{daemon}.rs")).contains("privileges::seal()") {
+            continue;
+        }
+        // Later lines win: what is allowed before a `~` line may be taken away by it.
+        let allowed = filters.iter().rev().take_while(|line| !line.starts_with('~'));
+        let is_named = allowed.flat_map(|line| line.split_whitespace()).any(|name| name == "seccomp");
+        assert!(is_named, "{unit}: {filters:?}");
+    }
+}
+
 /// Each of these was measured to break bubblewrap, and each looks like an improvement to whoever does not know.
 #[test]
 fn the_builders_unit_leaves_the_sandbox_working() {
