@@ -265,6 +265,30 @@ fn a_draining_builder_finishes_what_it_has() {
 }
 
 #[test]
+fn a_farm_that_is_drained_altogether_sends_units_home() {
+    for seed in seeds(10) {
+        let mut world = World::new(seed);
+        let builders = [world.builder(4, "x86_64"), world.builder(2, "x86_64")];
+        let client = world.client(0, Build::new(60, 8));
+        let pause = world.chance.millis(0, 3000);
+        world.run_for(pause);
+        for builder in builders {
+            world.drain(builder, true);
+        }
+        finish(&mut world, seconds(120));
+        let home = world.count(|_, verdict| *verdict == Verdict::Local(Reason::NoBuilder.into()));
+        assert_eq!(home + world.remote(client), 60);
+        assert!(home > 0);
+        world.heal();
+        world.run_for(seconds(1));
+        world.build(client, Build::new(20, 4));
+        let before = world.remote(client);
+        finish(&mut world, seconds(60));
+        assert_eq!(world.remote(client) - before, 20);
+    }
+}
+
+#[test]
 fn a_builder_that_breaks_jobs_is_left_alone() {
     let mut world = World::new(3);
     world.builder(2, "x86_64");

@@ -8,7 +8,7 @@ use crate::engine::scheduler::share::{self, Claim, Recall};
 use crate::engine::scheduler::{Input, Output, Settings, Snapshot};
 use crate::engine::wire::farm::{BuilderStatus, Class};
 use crate::model::id::{BuilderId, ClientId, LeaseId};
-use crate::model::limits::{BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, REQUESTS_MAX, SLOTS_MAX};
+use crate::model::limits::{BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, HOPELESS_GRACE, REQUESTS_MAX, SLOTS_MAX};
 use crate::model::moment::{Moment, Timers};
 
 #[derive(Debug, Default)]
@@ -555,24 +555,59 @@ impl Scheduler {
 
     /// Tells clients whose units no builder here can take, and those for whom one has come.
     fn tell_hopeless(&mut self, now: Moment) {
-        let served: BTreeSet<&str> = self.builders.values().map(|builder| builder.architecture.as_str()).collect();
+        let prospects = self.prospects(now);
         for (&id, client) in &mut self.clients {
             for (class, demand) in &mut client.claims {
-                let is_served = served.contains(class.architecture.as_str());
-                let is_news = if demand.told_hopeless { is_served } else { !is_served && demand.wanted > 0 };
+                let prospect = prospects.get(class.architecture.as_str()).copied().unwrap_or(Prospect::None);
+                // Who was told goes on without until there is a builder, and not only one to come.
+                let is_news = match demand.told_hopeless {
+                    true => prospect == Prospect::Open,
+                    false => prospect == Prospect::None && demand.wanted > 0,
+                };
                 if !is_news {
                     continue;
                 }
+                let hopeless = !demand.told_hopeless;
                 // After a start, and after a loss, builders get the time to come (back).
                 let grace = self.missing.get(&class.architecture).copied().unwrap_or_default();
                 let patience = grace.max(Moment::START + self.settings.silence);
-                if !is_served && now < patience {
+                if hopeless && now < patience {
                     self.timers.set(Timer::Missing(class.architecture.clone()), patience);
                     continue;
                 }
-                demand.told_hopeless = !is_served;
-                self.outputs.push_back(Output::Hopeless { client: id, class: class.clone(), hopeless: !is_served });
+                demand.told_hopeless = hopeless;
+                self.outputs.push_back(Output::Hopeless { client: id, class: class.clone(), hopeless });
             }
         }
     }
+
+    /// The best that each architecture has to offer.
+    fn prospects(&self, now: Moment) -> BTreeMap<String, Prospect> {
+        let mut best = BTreeMap::new();
+        for (&id, builder) in &self.builders {
+            let known = best.entry(builder.architecture.clone()).or_insert(Prospect::None);
+            *known = (*known).max(self.prospect(now, id, builder));
+        }
+        best
+    }
+
+    fn prospect(&self, now: Moment, id: BuilderId, builder: &Builder) -> Prospect {
+        match builder.draining {
+            true => Prospect::None,
+            false if !self.is_paused(now, id) => Prospect::Open,
+            // Sooner over than clients would give up hope.
+            false if !self.is_paused(now + HOPELESS_GRACE, id) => Prospect::Soon,
+            false => Prospect::None,
+        }
+    }
+}
+
+/// What a builder means to somebody who waits for a slot: a full one is open too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Prospect {
+    /// Drained, or left alone for long.
+    None,
+    /// Left alone for a moment.
+    Soon,
+    Open,
 }

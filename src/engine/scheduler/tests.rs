@@ -89,6 +89,7 @@ impl Story {
                 failed: 0,
             },
             [b, "drains"] => Input::BuilderDraining { builder: builder(b), draining: true },
+            [b, "resumes"] => Input::BuilderDraining { builder: builder(b), draining: false },
             [b, "is", "lost"] => Input::BuilderLost { builder: builder(b) },
             [c, "comes"] => Input::ClientJoined { client: client(c), name: c.to_owned() },
             [c, "beats"] => Input::ClientHeartbeat { client: client(c) },
@@ -258,6 +259,26 @@ fn hope_has_its_time() {
         &format!("{late}; c1 wants 1; wait 3000; c1 beats; wait 1000; c1 wants 0; b1 joins 1"),
         &["b1 epoch 2", "c1 hopeless false"],
     );
+}
+
+#[test]
+fn a_drained_builder_is_no_hope_and_a_short_pause_is() {
+    let old = "b1 joins 1; c1 comes; wait 3999; b1 beats 0; c1 beats; wait 1";
+    check(&format!("{old}; c1 wants 1; b1 drains"), &["c1 recall l1", "c1 hopeless true"]);
+    check(&format!("{old}; b1 drains; c1 wants 1"), &["c1 hopeless true"]);
+    check(
+        &format!("{old}; c1 wants 1; b1 drains; c1 returns l1; b1 resumes"),
+        &["c1 has l2 at b1 epoch 1", "c1 hopeless false"],
+    );
+    // The other one is full, which is no reason to give up.
+    check(&format!("{old}; b2 joins 1; c1 wants 2; b1 drains"), &["c1 recall l1"]);
+    // Two seconds are worth waiting for, four are not.
+    let once = format!("{old}; c1 wants 1; c1 complains b1 l1; b1 beats 0; c1 beats");
+    check(&format!("{old}; c1 wants 1; c1 complains b1 l1"), &[]);
+    check(&format!("{once}; wait 2000; c1 complains b1 l2"), &["c1 hopeless true"]);
+    let twice = format!("{once}; wait 2000; c1 complains b1 l2; b1 beats 0; wait 3000; b1 beats 0; c1 beats; wait 999");
+    check(&twice, &[]);
+    check(&format!("{twice}; wait 1"), &["c1 has l3 at b1 epoch 1", "c1 hopeless false"]);
 }
 
 #[test]
