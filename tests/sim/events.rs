@@ -76,8 +76,8 @@ fn scheduler_input() -> impl Strategy<Value = scheduler::Input> {
                 outstanding,
             }
         }),
-        (builder_id(), outstanding(), 0..99u64).prop_map(|(builder, outstanding, finished)| {
-            Input::BuilderHeartbeat { builder, outstanding, finished, failed: 0 }
+        (builder_id(), outstanding(), 0..99u64, 0..4u64).prop_map(|(builder, outstanding, finished, failed)| {
+            Input::BuilderHeartbeat { builder, outstanding, finished, failed }
         }),
         (builder_id(), any::<bool>()).prop_map(|(builder, draining)| Input::BuilderDraining { builder, draining }),
         builder_id().prop_map(|builder| Input::BuilderLost { builder }),

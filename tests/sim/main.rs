@@ -50,7 +50,7 @@ fn disturb(world: &mut World) {
 fn every_unit_gets_one_verdict_and_the_farm_is_whole_again() {
     for seed in seeds(150) {
         let mut world = World::new(seed);
-        world.faults = Faults { job: 20, slow: 10, abandon: 30 };
+        world.faults = Faults { job: 20, slow: 10, abandon: 30, sick: None };
         for slots in [4, 2, 3] {
             world.builder(slots, "x86_64");
         }
@@ -301,6 +301,23 @@ fn a_builder_that_breaks_jobs_is_left_alone() {
     world.build(client, Build::new(10, 4));
     finish(&mut world, seconds(60));
     assert_eq!(world.remote(client), 10);
+}
+
+#[test]
+fn one_clients_broken_jobs_cost_the_others_nothing() {
+    for seed in seeds(10) {
+        let mut world = World::new(seed);
+        world.builder(2, "x86_64");
+        world.builder(2, "x86_64");
+        world.faults.sick = Some(0);
+        let sick = world.client(0, Build::new(10_000, 8));
+        let well = world.client(0, Build::new(10_000, 8));
+        world.run_for(seconds(60));
+        // Four slots, 410 ms a job: almost 600 if it had been alone.
+        assert!(world.remote(well) > 450, "{}", world.remote(well));
+        assert_eq!(world.remote(sick), 0);
+        assert!(world.farm().builders.iter().all(|builder| builder.state != "quarantined"));
+    }
 }
 
 #[test]

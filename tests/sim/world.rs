@@ -212,6 +212,8 @@ pub(crate) struct Faults {
     pub(crate) slow: u32,
     /// The user interrupts a compile.
     pub(crate) abandon: u32,
+    /// The client for which every job breaks, while builders see nothing wrong.
+    pub(crate) sick: Option<usize>,
 }
 
 pub(crate) struct World {
@@ -814,6 +816,7 @@ impl World {
                 let number = self.builders.iter().position(|known| known.id == builder).expect("a known builder");
                 self.send_clock(number);
             }
+            Output::Quarantined { .. } => {}
             Output::CloseBuilder { builder } => {
                 let number = self.builders.iter().position(|known| known.id == builder).expect("a known builder");
                 self.close(Node::Builder(number));
@@ -882,9 +885,10 @@ impl World {
             return;
         }
         let breaks = self.chance.happens(self.faults.job);
+        let is_sick = self.faults.sick == Some(self.attempts[&id].client.0);
         self.end_job(id, if breaks { JobEnd::Failed } else { JobEnd::Finished });
         let fault = || Report::Failed(Failure::Builder(Reason::BuilderFault.into()));
-        self.reply(id, if breaks { fault() } else { Report::Finished });
+        self.reply(id, if breaks || is_sick { fault() } else { Report::Finished });
     }
 
     fn end_job(&mut self, id: AttemptId, how: JobEnd) {

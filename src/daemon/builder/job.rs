@@ -79,7 +79,7 @@ impl Counter {
                 Ok(results(ran))
             }
             Outcome::Fault(fault, message) => {
-                guard.how = JobEnd::Failed;
+                guard.how = JobEnd::of(fault);
                 tracing::warn!(
                     message_id = messages::JOB_FAILED,
                     farcc_job = %job,

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::session::{Door, Secrets};
 use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message};
 use crate::daemon::pulse::Pulse;
-use crate::engine::scheduler::{Input, Output, Scheduler, Settings};
+use crate::engine::scheduler::{Blame, Input, Output, Scheduler, Settings};
 use crate::engine::wire::farm::{
     BuilderOffer, BuilderStatus, BuilderToScheduler, ClientToScheduler, FarmStatus, Lease, Refusal, SchedulerToBuilder,
     SchedulerToClient,
@@ -336,12 +336,11 @@ impl Driver {
             ClientToScheduler::Complain { builder, lease, detail } => {
                 let name = self.builders.get(&builder).map_or("unknown", |known| known.name.as_str());
                 tracing::warn!(
-                    message_id = messages::BUILDER_QUARANTINED,
                     farcc_builder = name,
                     farcc_lease = %lease,
                     farcc_client = %client,
-                    cause = detail,
-                    "a client complains; the builder pauses"
+                    farcc_reason = detail,
+                    "a client complains of a builder, and gets no slots there for a while"
                 );
                 self.feed(Input::Complaint { client, builder, lease });
             }
@@ -414,6 +413,19 @@ impl Driver {
                         known.epoch = epoch;
                     }
                     self.tell_clock(builder);
+                }
+                Output::Quarantined { builder, why } => {
+                    let name = self.builders.get(&builder).map_or("unknown", |known| known.name.as_str());
+                    let reason = match why {
+                        Blame::Clients => "two clients complain of it, and it finished nothing in between",
+                        Blame::Itself => "it reports a job that it could not run",
+                    };
+                    tracing::warn!(
+                        message_id = messages::BUILDER_QUARANTINED,
+                        farcc_builder = name,
+                        farcc_reason = reason,
+                        "a builder gets no work for a while"
+                    );
                 }
                 Output::CloseBuilder { builder } => {
                     if let Some(known) = self.builders.remove(&builder) {

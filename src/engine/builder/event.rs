@@ -1,6 +1,6 @@
 //! Vocabulary of a builder's admission.
 
-use crate::engine::wire::farm::Refusal;
+use crate::engine::wire::farm::{JobFault, Refusal};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -26,6 +26,31 @@ pub enum JobEnd {
     Finished,
     /// The builder could not run it properly.
     Failed,
-    /// It never came to that: blobs or toolchain were missing, or the client went away.
+    /// It never came to that: blobs or toolchain were missing, the client went away, or asked for what nobody could run.
     NothingRan,
+}
+
+impl JobEnd {
+    /// Whose fault it was. The scheduler keeps a builder that counts failures from everybody, so what a client can bring about at
+    /// will must not count.
+    pub fn of(fault: JobFault) -> Self {
+        match fault {
+            JobFault::Sandbox | JobFault::Resources | JobFault::NoEnding => Self::Failed,
+            JobFault::Timeout | JobFault::Output => Self::Finished,
+            JobFault::Corrupt | JobFault::Job => Self::NothingRan,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_can_bring_about_is_no_failure_of_the_builder() {
+        for fault in [JobFault::Timeout, JobFault::Output, JobFault::Corrupt, JobFault::Job] {
+            assert_ne!(JobEnd::of(fault), JobEnd::Failed, "{fault:?}");
+        }
+        assert_eq!(JobEnd::of(JobFault::Resources), JobEnd::Failed);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::id::{BuilderId, LeaseId};
+use crate::model::id::{BuilderId, ClientId, LeaseId};
 use crate::model::limits::{QUARANTINE_FIRST, QUARANTINE_FORGIVEN_JOBS, QUARANTINE_MAX};
 use crate::model::moment::Moment;
 
@@ -20,65 +20,130 @@ pub(super) struct Builder {
     pub(super) running: BTreeSet<LeaseId>,
     /// Void leases whose jobs may run still: their slots are taken until a heartbeat does not name them.
     pub(super) orphans: BTreeSet<LeaseId>,
+    /// By the last heartbeat; none has come yet where this is empty.
+    pub(super) counts: Option<Counts>,
+    /// Who complained last, and what had been finished then.
+    complaint: Option<(ClientId, u64)>,
+}
+
+/// Jobs since the builder's process has started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
     pub(super) finished: u64,
     pub(super) failed: u64,
 }
 
+impl Counts {
+    fn since(self, before: Self) -> Self {
+        Self {
+            finished: self.finished.saturating_sub(before.finished),
+            failed: self.failed.saturating_sub(before.failed),
+        }
+    }
+}
+
+/// What a heartbeat says beyond the one before.
+#[derive(Debug)]
+pub(super) struct News {
+    /// Void leases whose jobs have ended.
+    pub(super) freed: usize,
+    pub(super) jobs: Counts,
+}
+
 impl Builder {
+    pub(super) fn new(name: String, addresses: Vec<String>, slots: u32, architecture: String, epoch: u64) -> Self {
+        Self {
+            name,
+            addresses,
+            slots,
+            architecture,
+            epoch,
+            draining: false,
+            running: BTreeSet::new(),
+            orphans: BTreeSet::new(),
+            counts: None,
+            complaint: None,
+        }
+    }
+
     pub(super) fn orphaned(&self) -> u32 {
         u32::try_from(self.orphans.len()).unwrap_or(u32::MAX)
     }
 
-    /// Takes a heartbeat in; how many orphans have ended.
-    pub(super) fn heard(&mut self, outstanding: Vec<LeaseId>, finished: u64, failed: u64) -> usize {
+    /// Takes a heartbeat in. The first one of a registration tells of the time before it, which is no news.
+    pub(super) fn heard(&mut self, outstanding: Vec<LeaseId>, counts: Counts) -> News {
         let before = self.orphans.len();
         self.running = outstanding.into_iter().take(self.slots as usize).collect();
         self.orphans.retain(|lease| self.running.contains(lease));
-        self.finished = finished;
-        self.failed = failed;
-        before - self.orphans.len()
+        let jobs = counts.since(self.counts.unwrap_or(counts));
+        self.counts = Some(counts);
+        News { freed: before - self.orphans.len(), jobs }
+    }
+
+    /// Notes who complains. True where another client did so last, and nothing has been finished since: then it is not the one
+    /// client's network, or its sources.
+    pub(super) fn is_blamed_by_two(&mut self, client: ClientId) -> bool {
+        let finished = self.counts.unwrap_or_default().finished;
+        let before = self.complaint.replace((client, finished));
+        before.is_some_and(|(other, then)| other != client && then == finished)
     }
 }
 
-/// Failures of a builder that are not forgotten yet. Outlives its registration: a builder that crashes with each job and
-/// comes back at once is a bad one too.
+/// Whom a builder is kept from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Whom {
+    Everybody,
+    One(ClientId),
+}
+
+impl Whom {
+    pub(super) fn includes(self, client: ClientId) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::One(one) => one == client,
+        }
+    }
+}
+
+/// Failures of a builder that are not forgotten yet, for one client or for all. Outlives its registration: a builder that crashes
+/// with each job and comes back at once is a bad one too.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     strikes: u32,
     /// No new leases before.
     pub(super) paused_until: Moment,
-    /// Its count of finished jobs at the last failure.
-    finished: u64,
+    /// Good work since the last failure.
+    good: u64,
 }
 
 impl Health {
-    /// Counts a failure and sets the pause. Those that come during a pause are echoes of the one that began it.
-    pub(super) fn strike(&mut self, now: Moment, finished: u64) {
+    /// Counts a failure and sets the pause; false for those that come during a pause, which are echoes of the one that began it.
+    pub(super) fn strike(&mut self, now: Moment) -> bool {
         if self.is_paused(now) {
-            return;
+            return false;
         }
         self.paused_until = now + pause(self.strikes);
         self.strikes = self.strikes.saturating_add(1);
-        self.finished = finished;
+        self.good = 0;
+        true
     }
 
     pub(super) fn is_paused(&self, now: Moment) -> bool {
         self.strikes > 0 && now < self.paused_until
     }
 
+    pub(super) fn praise(&mut self, n_jobs: u64) {
+        self.good = self.good.saturating_add(n_jobs);
+    }
+
     /// True where good work has outweighed the failures.
-    pub(super) fn is_forgiven(&self, now: Moment, finished: u64) -> bool {
-        !self.is_paused(now) && finished >= self.finished.saturating_add(QUARANTINE_FORGIVEN_JOBS)
+    pub(super) fn is_forgiven(&self, now: Moment) -> bool {
+        !self.is_paused(now) && self.good >= QUARANTINE_FORGIVEN_JOBS
     }
 
     /// When even a builder without work has been quiet long enough.
     pub(super) fn forgotten_at(&self) -> Moment {
         self.paused_until + QUARANTINE_MAX
-    }
-
-    /// A new process counts its jobs from zero.
-    pub(super) fn restarted(&mut self) {
-        self.finished = 0;
     }
 }
 
@@ -95,9 +160,9 @@ pub(super) struct Room {
 }
 
 /// Spreads load: the builder with the largest share of its slots free, then the one with most free, then the first.
-pub(super) fn roomiest(rooms: &[Room]) -> Option<usize> {
+pub(super) fn roomiest(rooms: &[Room], is_open: impl Fn(&Room) -> bool) -> Option<usize> {
     let share = |room: &Room, of: &Room| u64::from(room.free) * u64::from(of.slots);
-    (0..rooms.len()).filter(|&index| rooms[index].free > 0).reduce(|best, index| {
+    (0..rooms.len()).filter(|&index| rooms[index].free > 0 && is_open(&rooms[index])).reduce(|best, index| {
         let (a, b) = (&rooms[best], &rooms[index]);
         if (share(b, a), b.free) > (share(a, b), a.free) { index } else { best }
     })
@@ -114,10 +179,10 @@ mod tests {
 
     #[test]
     fn load_spreads_by_share() {
-        assert_eq!(roomiest(&[room(1, 16, 8), room(2, 4, 3)]), Some(1));
-        assert_eq!(roomiest(&[room(1, 4, 4), room(2, 16, 16)]), Some(1));
-        assert_eq!(roomiest(&[room(1, 4, 2), room(2, 4, 2)]), Some(0));
-        assert_eq!(roomiest(&[room(1, 4, 0), room(2, 0, 0)]), None);
+        assert_eq!(roomiest(&[room(1, 16, 8), room(2, 4, 3)], |_| true), Some(1));
+        assert_eq!(roomiest(&[room(1, 4, 4), room(2, 16, 16)], |_| true), Some(1));
+        assert_eq!(roomiest(&[room(1, 4, 2), room(2, 4, 2)], |_| true), Some(0));
+        assert_eq!(roomiest(&[room(1, 4, 0), room(2, 0, 0)], |_| true), None);
     }
 
     #[test]
@@ -131,12 +196,13 @@ mod tests {
     #[test]
     fn echoes_of_one_failure_count_once() {
         let mut health = Health::default();
-        health.strike(Moment::START, 5);
-        health.strike(Moment::START, 5);
+        assert!(health.strike(Moment::START));
+        assert!(!health.strike(Moment::START));
         assert_eq!(health.paused_until, Moment::START + QUARANTINE_FIRST);
-        assert!(!health.is_forgiven(Moment::START, 5 + QUARANTINE_FORGIVEN_JOBS));
         let later = health.paused_until;
-        assert!(!health.is_forgiven(later, 5));
-        assert!(health.is_forgiven(later, 5 + QUARANTINE_FORGIVEN_JOBS));
+        assert!(!health.is_forgiven(later));
+        health.praise(QUARANTINE_FORGIVEN_JOBS);
+        assert!(!health.is_forgiven(Moment::START));
+        assert!(health.is_forgiven(later));
     }
 }

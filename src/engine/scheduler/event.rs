@@ -108,6 +108,11 @@ pub enum Output {
         builder: BuilderId,
         epoch: u64,
     },
+    /// It gets no leases for a while, of nobody. For people.
+    Quarantined {
+        builder: BuilderId,
+        why: Blame,
+    },
     /// Silent for too long: close its connection.
     CloseBuilder {
         builder: BuilderId,
@@ -115,6 +120,15 @@ pub enum Output {
     CloseClient {
         client: ClientId,
     },
+}
+
+/// Why a builder is kept from everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// Two clients complained, and nothing was finished in between.
+    Clients,
+    /// By its own count, it could not run a job.
+    Itself,
 }
 
 /// Counters and tables for people; taken whenever somebody asks.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::engine::scheduler::builders::{Builder, Health, Room, roomiest};
+use crate::engine::scheduler::builders::{Builder, Counts, Health, Room, Whom, roomiest};
 use crate::engine::scheduler::leases::{Granted, LeaseTable};
 use crate::engine::scheduler::share::{self, Claim, Recall};
-use crate::engine::scheduler::{Input, Output, Settings, Snapshot};
+use crate::engine::scheduler::{Blame, Input, Output, Settings, Snapshot};
 use crate::engine::wire::farm::{BuilderStatus, Class};
 use crate::model::id::{BuilderId, ClientId, LeaseId};
 use crate::model::limits::{BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, HOPELESS_GRACE, REQUESTS_MAX, SLOTS_MAX};
@@ -31,8 +31,8 @@ enum Timer {
     BuilderSilence(BuilderId),
     ClientSilence(ClientId),
     Renewal(LeaseId),
-    PauseEnd(BuilderId),
-    Forgetting(BuilderId),
+    PauseEnd(BuilderId, Whom),
+    Forgetting(BuilderId, Whom),
     /// Somebody's turn on this architecture may be over.
     Turn(String),
     /// A builder of this architecture has been given long enough to come (back).
@@ -43,7 +43,8 @@ enum Timer {
 pub struct Scheduler {
     settings: Settings,
     pub(super) builders: BTreeMap<BuilderId, Builder>,
-    health: BTreeMap<BuilderId, Health>,
+    /// Builders with failures, by whom they failed.
+    health: BTreeMap<(BuilderId, Whom), Health>,
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) leases: LeaseTable,
     /// Architectures whose last builder went away, and until when it may come back before anybody is told.
@@ -82,8 +83,7 @@ impl Scheduler {
                 self.builder_joined(now, builder, Offer { name, addresses, slots, architecture, orphans });
             }
             Input::BuilderHeartbeat { builder, outstanding, finished, failed } => {
-                let freed = self.builder_heard(now, builder, outstanding, finished, failed);
-                if freed == 0 {
+                if !self.builder_heard(now, builder, outstanding, Counts { finished, failed }) {
                     return;
                 }
             }
@@ -117,14 +117,14 @@ impl Scheduler {
                     self.lose_client(now, client);
                 }
                 Timer::Renewal(lease) => self.grant(now, lease),
-                Timer::Forgetting(builder) => {
-                    self.health.remove(&builder);
+                Timer::Forgetting(builder, whom) => {
+                    self.health.remove(&(builder, whom));
                 }
                 Timer::Missing(architecture) => {
                     self.missing.remove(&architecture);
                 }
                 // What they stand for is looked at by `settle`.
-                Timer::PauseEnd(_) | Timer::Turn(_) => {}
+                Timer::PauseEnd(..) | Timer::Turn(_) => {}
             }
         }
         self.settle(now);
@@ -161,8 +161,8 @@ impl Scheduler {
             slots: builder.slots,
             leased: self.leases.count_of_builder(id),
             state: self.state(now, id, builder).to_owned(),
-            finished: builder.finished,
-            failed: builder.failed,
+            finished: builder.counts.unwrap_or_default().finished,
+            failed: builder.counts.unwrap_or_default().failed,
         };
         Snapshot {
             builders: self.builders.iter().map(builder).collect(),
@@ -180,7 +180,7 @@ impl Scheduler {
     fn state(&self, now: Moment, id: BuilderId, builder: &Builder) -> &'static str {
         if builder.draining {
             "draining"
-        } else if self.is_paused(now, id) {
+        } else if self.is_paused(now, id, Whom::Everybody) {
             "quarantined"
         } else if !builder.orphans.is_empty() {
             "recovering"
@@ -189,13 +189,19 @@ impl Scheduler {
         }
     }
 
-    fn is_paused(&self, now: Moment, builder: BuilderId) -> bool {
-        self.health.get(&builder).is_some_and(|health| health.is_paused(now))
+    fn is_paused(&self, now: Moment, builder: BuilderId, whom: Whom) -> bool {
+        self.health.get(&(builder, whom)).is_some_and(|health| health.is_paused(now))
     }
 
     /// Whether new leases go there.
     fn is_open(&self, now: Moment, builder: BuilderId) -> bool {
-        self.builders.get(&builder).is_some_and(|known| !known.draining) && !self.is_paused(now, builder)
+        self.builders.get(&builder).is_some_and(|known| !known.draining)
+            && !self.is_paused(now, builder, Whom::Everybody)
+    }
+
+    /// Whether new leases of this client go there.
+    fn is_open_to(&self, now: Moment, client: ClientId, builder: BuilderId) -> bool {
+        self.is_open(now, builder) && !self.is_paused(now, builder, Whom::One(client))
     }
 }
 
@@ -217,45 +223,63 @@ impl Scheduler {
         }
         let Offer { name, addresses, slots, architecture, orphans } = offer;
         self.missing.remove(&architecture);
-        let running = orphans.clone();
         let epoch = self.next_epoch();
-        let builder = Builder {
-            name,
-            addresses,
-            slots,
-            architecture,
-            epoch,
-            draining: false,
-            running,
-            orphans,
-            finished: 0,
-            failed: 0,
-        };
+        let mut builder = Builder::new(name, addresses, slots, architecture, epoch);
+        builder.running.clone_from(&orphans);
+        builder.orphans = orphans;
         self.builders.insert(id, builder);
         self.outputs.push_back(Output::Epoch { builder: id, epoch });
-        if let Some(health) = self.health.get_mut(&id) {
-            health.restarted();
-        }
         self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
     }
 
-    /// How many slots of void leases are free again.
-    fn builder_heard(
-        &mut self,
-        now: Moment,
-        id: BuilderId,
-        outstanding: Vec<LeaseId>,
-        finished: u64,
-        failed: u64,
-    ) -> usize {
-        let Some(builder) = self.builders.get_mut(&id) else { return 0 };
-        let freed = builder.heard(outstanding, finished, failed);
+    /// True where something came of it that changes who can have which slot.
+    fn builder_heard(&mut self, now: Moment, id: BuilderId, outstanding: Vec<LeaseId>, counts: Counts) -> bool {
+        let Some(builder) = self.builders.get_mut(&id) else { return false };
+        let news = builder.heard(outstanding, counts);
         self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
-        if self.health.get(&id).is_some_and(|health| health.is_forgiven(now, finished)) {
-            self.health.remove(&id);
-            self.timers.stop(&Timer::Forgetting(id));
+        self.praise(now, id, Whom::Everybody, news.jobs.finished);
+        for (client, n_jobs) in self.at_work(id) {
+            self.praise(now, id, Whom::One(client), n_jobs);
         }
-        freed
+        if news.jobs.failed > 0 {
+            self.quarantine(now, id, Blame::Itself);
+        }
+        news.freed > 0 || news.jobs.failed > 0
+    }
+
+    /// Whose jobs run there, of those that it failed. That is what the scheduler sees of good work for one client.
+    fn at_work(&self, id: BuilderId) -> BTreeMap<ClientId, u64> {
+        let mut n_jobs = BTreeMap::new();
+        let Some(builder) = self.builders.get(&id) else { return n_jobs };
+        for granted in builder.running.iter().filter_map(|lease| self.leases.find(*lease)) {
+            if self.health.contains_key(&(id, Whom::One(granted.client))) {
+                *n_jobs.entry(granted.client).or_default() += 1;
+            }
+        }
+        n_jobs
+    }
+
+    fn praise(&mut self, now: Moment, id: BuilderId, whom: Whom, n_jobs: u64) {
+        let Some(health) = self.health.get_mut(&(id, whom)) else { return };
+        health.praise(n_jobs);
+        if health.is_forgiven(now) {
+            self.health.remove(&(id, whom));
+            self.timers.stop(&Timer::Forgetting(id, whom));
+        }
+    }
+
+    /// Keeps a builder from whom it failed, for a while. False where it already is.
+    fn strike(&mut self, now: Moment, id: BuilderId, whom: Whom) -> bool {
+        let health = self.health.entry((id, whom)).or_default();
+        let is_new = health.strike(now);
+        self.timers.set(Timer::PauseEnd(id, whom), health.paused_until);
+        self.timers.set(Timer::Forgetting(id, whom), health.forgotten_at());
+        for lease in self.leases.of_builder(id) {
+            if self.leases.find(lease).is_some_and(|granted| whom.includes(granted.client)) {
+                self.recall(lease);
+            }
+        }
+        is_new
     }
 
     fn builder_draining(&mut self, now: Moment, id: BuilderId, draining: bool) {
@@ -284,19 +308,24 @@ impl Scheduler {
         }
     }
 
-    /// A failure that a client reports. One about a lease that is void by now is old news.
+    /// A failure that a client reports. One about a lease that is void by now is old news. One client may have its own troubles, so
+    /// only a second one that agrees with it, or the builder's own count of failures, keeps the builder from others too.
     fn complaint(&mut self, now: Moment, client: ClientId, id: BuilderId, lease: LeaseId) {
         self.client_heard(now, client);
         if self.leases.of(client, lease).is_none_or(|granted| granted.builder != id) {
             return;
         }
         self.orphan(lease);
-        let finished = self.builders.get(&id).map_or(0, |builder| builder.finished);
-        let health = self.health.entry(id).or_default();
-        health.strike(now, finished);
-        self.timers.set(Timer::PauseEnd(id), health.paused_until);
-        self.timers.set(Timer::Forgetting(id), health.forgotten_at());
-        self.recall_all(id);
+        self.strike(now, id, Whom::One(client));
+        if self.builders.get_mut(&id).is_some_and(|builder| builder.is_blamed_by_two(client)) {
+            self.quarantine(now, id, Blame::Clients);
+        }
+    }
+
+    fn quarantine(&mut self, now: Moment, id: BuilderId, why: Blame) {
+        if self.strike(now, id, Whom::Everybody) {
+            self.outputs.push_back(Output::Quarantined { builder: id, why });
+        }
     }
 
     /// Asks for every lease there, each when its job is done.
@@ -433,8 +462,9 @@ impl Scheduler {
     fn settle(&mut self, now: Moment) {
         for architecture in self.wanted_architectures() {
             let mut claims = self.claims(now, Some(&architecture));
-            self.place(now, &architecture, &mut claims);
-            self.balance(now, &architecture, claims);
+            let mut rooms = self.rooms(now, &architecture);
+            self.place(now, &mut rooms, &mut claims);
+            self.balance(now, &architecture, &rooms, claims);
         }
         self.tell_hopeless(now);
         #[cfg(debug_assertions)]
@@ -447,9 +477,15 @@ impl Scheduler {
     }
 
     /// Gives out free slots while anybody wants one.
-    fn place(&mut self, now: Moment, architecture: &str, claims: &mut [Claim]) {
-        let mut rooms = self.rooms(now, architecture);
-        while let (Some(room), Some(claim)) = (roomiest(&rooms), share::next(claims)) {
+    fn place(&mut self, now: Moment, rooms: &mut [Room], claims: &mut [Claim]) {
+        let mut barred = BTreeSet::new();
+        while rooms.iter().any(|room| room.free > 0) {
+            let Some(claim) = share::next_of(claims, |index| !barred.contains(&index)) else { return };
+            let is_open = |room: &Room| self.is_open_to(now, claims[claim].client, room.builder);
+            let Some(room) = roomiest(rooms, is_open) else {
+                barred.insert(claim);
+                continue;
+            };
             rooms[room].free -= 1;
             self.n_leases += 1;
             claims[claim].gains(now, self.n_leases);
@@ -468,20 +504,29 @@ impl Scheduler {
     }
 
     /// Asks for slots back where somebody has too few while others have more.
-    fn balance(&mut self, now: Moment, architecture: &str, mut claims: Vec<Claim>) {
+    fn balance(&mut self, now: Moment, architecture: &str, rooms: &[Room], mut claims: Vec<Claim>) {
         let turn = Timer::Turn(architecture.to_owned());
         self.timers.stop(&turn);
+        for claim in &mut claims {
+            if !rooms.iter().any(|room| self.is_open_to(now, claim.client, room.builder)) {
+                claim.forgo();
+            }
+        }
         if !claims.iter().any(Claim::is_hungry) {
             return;
         }
         let mut coming = self.slots_coming(now, architecture);
         loop {
             match share::recall(now, &claims, coming) {
-                Recall::Now(rich) => {
-                    let Some(lease) = self.lease_to_recall(now, &claims[rich]) else { return };
+                Recall::Now { from, to } => {
+                    let Some(lease) = self.lease_to_recall(now, &claims[from], claims[to].client) else {
+                        // What there is to have is at builders that are kept from that client.
+                        claims[to].forgo();
+                        continue;
+                    };
                     self.recall(lease);
-                    claims[rich].kept -= 1;
-                    claims[rich].oldest = self.oldest_kept(now, &claims[rich]);
+                    claims[from].kept -= 1;
+                    claims[from].oldest = self.oldest_kept(now, &claims[from]);
                     coming += 1;
                 }
                 Recall::At(moment) => return self.timers.set(turn, moment),
@@ -498,12 +543,13 @@ impl Scheduler {
         u32::try_from(self.leases.iter().filter(|(_, granted)| coming(granted)).count()).unwrap_or(u32::MAX)
     }
 
-    /// One without a job where there is one, as far as heartbeats tell; of those the oldest.
-    fn lease_to_recall(&self, now: Moment, claim: &Claim) -> Option<LeaseId> {
+    /// One that is of use to `client`, and without a job where there is one, as far as heartbeats tell; of those the oldest.
+    fn lease_to_recall(&self, now: Moment, claim: &Claim, client: ClientId) -> Option<LeaseId> {
         let is_running = |lease: LeaseId, granted: &Granted| {
             self.builders.get(&granted.builder).is_some_and(|builder| builder.running.contains(&lease))
         };
         self.kept(now, claim.client, &claim.class)
+            .filter(|(_, granted)| self.is_open_to(now, client, granted.builder))
             .min_by_key(|(lease, granted)| (is_running(*lease, granted), *lease))
             .map(|(lease, _)| lease)
     }
@@ -516,7 +562,7 @@ impl Scheduler {
     fn kept(&self, now: Moment, client: ClientId, class: &Class) -> impl Iterator<Item = (LeaseId, &Granted)> {
         self.leases
             .of_claim(client, class)
-            .filter(move |(_, granted)| !granted.recalled && self.is_open(now, granted.builder))
+            .filter(move |(_, granted)| !granted.recalled && self.is_open_to(now, client, granted.builder))
     }
 
     fn rooms(&self, now: Moment, architecture: &str) -> Vec<Room> {
@@ -555,8 +601,11 @@ impl Scheduler {
 
     /// Tells clients whose units no builder here can take, and those for whom one has come.
     fn tell_hopeless(&mut self, now: Moment) {
-        let prospects = self.prospects(now);
+        let prospects = self.prospects(now, Whom::Everybody);
+        let own = |client| (client, self.prospects(now, Whom::One(client)));
+        let own: BTreeMap<_, _> = self.failed_clients().into_iter().map(own).collect();
         for (&id, client) in &mut self.clients {
+            let prospects = own.get(&id).unwrap_or(&prospects);
             for (class, demand) in &mut client.claims {
                 let prospect = prospects.get(class.architecture.as_str()).copied().unwrap_or(Prospect::None);
                 // Who was told goes on without until there is a builder, and not only one to come.
@@ -581,22 +630,32 @@ impl Scheduler {
         }
     }
 
+    /// Those for whom the farm may look worse than for others.
+    fn failed_clients(&self) -> BTreeSet<ClientId> {
+        let one = |whom: &Whom| match whom {
+            Whom::One(client) => Some(*client),
+            Whom::Everybody => None,
+        };
+        self.health.keys().filter_map(|(_, whom)| one(whom)).collect()
+    }
+
     /// The best that each architecture has to offer.
-    fn prospects(&self, now: Moment) -> BTreeMap<String, Prospect> {
+    fn prospects(&self, now: Moment, whom: Whom) -> BTreeMap<String, Prospect> {
         let mut best = BTreeMap::new();
         for (&id, builder) in &self.builders {
             let known = best.entry(builder.architecture.clone()).or_insert(Prospect::None);
-            *known = (*known).max(self.prospect(now, id, builder));
+            *known = (*known).max(self.prospect(now, id, builder, whom));
         }
         best
     }
 
-    fn prospect(&self, now: Moment, id: BuilderId, builder: &Builder) -> Prospect {
+    fn prospect(&self, now: Moment, id: BuilderId, builder: &Builder, whom: Whom) -> Prospect {
+        let is_paused = |at| self.is_paused(at, id, Whom::Everybody) || self.is_paused(at, id, whom);
         match builder.draining {
             true => Prospect::None,
-            false if !self.is_paused(now, id) => Prospect::Open,
+            false if !is_paused(now) => Prospect::Open,
             // Sooner over than clients would give up hope.
-            false if !self.is_paused(now + HOPELESS_GRACE, id) => Prospect::Soon,
+            false if !is_paused(now + HOPELESS_GRACE) => Prospect::Soon,
             false => Prospect::None,
         }
     }

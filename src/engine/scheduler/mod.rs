@@ -10,7 +10,7 @@ mod leases;
 mod machine;
 mod share;
 
-pub use event::{Input, Output, Settings, Snapshot};
+pub use event::{Blame, Input, Output, Settings, Snapshot};
 pub use machine::Scheduler;
 
 #[cfg(test)]

@@ -37,6 +37,11 @@ impl Claim {
         self.served = number;
     }
 
+    /// Asks for no more than it has.
+    pub(super) fn forgo(&mut self) {
+        self.wanted = self.wanted.min(self.held);
+    }
+
     pub(super) fn unmet(&self) -> u32 {
         self.wanted.saturating_sub(self.held)
     }
@@ -44,15 +49,23 @@ impl Claim {
 
 /// The claim that the next free slot belongs to.
 pub(super) fn next(claims: &[Claim]) -> Option<usize> {
+    next_of(claims, |_| true)
+}
+
+/// As [`next`], among those that `may` have one.
+pub(super) fn next_of(claims: &[Claim], may: impl Fn(usize) -> bool) -> Option<usize> {
     let rank = |claim: &Claim| (total(claims, claim.client, |claim| claim.held), claim.held, claim.served);
-    (0..claims.len()).filter(|&index| claims[index].is_hungry()).min_by_key(|&index| rank(&claims[index]))
+    (0..claims.len()).filter(|&index| claims[index].is_hungry() && may(index)).min_by_key(|&index| rank(&claims[index]))
 }
 
 /// Whose turn is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Recall {
-    /// Take one lease from this claim now.
-    Now(usize),
+    /// Take one lease from one claim now, for the sake of another.
+    Now {
+        from: usize,
+        to: usize,
+    },
     /// Somebody has nothing, and can have a turn then.
     At(Moment),
     None,
@@ -69,7 +82,7 @@ pub(super) fn recall(now: Moment, claims: &[Claim], coming: u32) -> Recall {
     }
     let Some(poor) = next(&claims) else { return Recall::None };
     match richest(&claims, poor) {
-        Some(rich) => Recall::Now(rich),
+        Some(rich) => Recall::Now { from: rich, to: poor },
         None => turn(now, &claims, poor),
     }
 }
@@ -90,7 +103,7 @@ fn turn(now: Moment, claims: &[Claim], poor: usize) -> Recall {
         .filter_map(|index| claims[index].oldest.map(|oldest| (oldest, index)))
         .min();
     match oldest {
-        Some((oldest, index)) if oldest + LEASE_TURN <= now => Recall::Now(index),
+        Some((oldest, index)) if oldest + LEASE_TURN <= now => Recall::Now { from: index, to: poor },
         Some((oldest, _)) => Recall::At(oldest + LEASE_TURN),
         None => Recall::None,
     }
@@ -168,7 +181,7 @@ mod tests {
     fn recalls_stop_where_a_move_helps_nobody() {
         let mut claims = vec![claim(1, 0, 9, 8), claim(2, 0, 9, 0)];
         let mut recalled = 0;
-        while let Recall::Now(0) = recall(at(1), &claims, recalled) {
+        while let Recall::Now { from: 0, to: 1 } = recall(at(1), &claims, recalled) {
             claims[0].kept -= 1;
             recalled += 1;
         }
@@ -180,7 +193,7 @@ mod tests {
     fn more_clients_than_slots_take_turns() {
         let claims = [claim(1, 0, 9, 1), claim(2, 0, 9, 1), claim(3, 0, 9, 0)];
         assert_eq!(recall(at(0), &claims, 0), Recall::At(at(0) + LEASE_TURN));
-        assert_eq!(recall(at(0) + LEASE_TURN, &claims, 0), Recall::Now(0));
+        assert_eq!(recall(at(0) + LEASE_TURN, &claims, 0), Recall::Now { from: 0, to: 2 });
         assert_eq!(recall(at(0) + LEASE_TURN, &claims, 1), Recall::None);
     }
 

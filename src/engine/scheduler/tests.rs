@@ -55,6 +55,7 @@ fn show(output: Output) -> String {
         Output::Recalled { client, lease } => format!("{} recall l{}", of(client), lease.number),
         Output::Hopeless { client, hopeless, .. } => format!("{} hopeless {hopeless}", of(client)),
         Output::Epoch { builder, epoch } => format!("{} epoch {epoch}", at(builder)),
+        Output::Quarantined { builder, .. } => format!("{} quarantined", at(builder)),
         Output::CloseBuilder { builder } => format!("close {}", at(builder)),
         Output::CloseClient { client } => format!("close {}", of(client)),
     }
@@ -87,6 +88,12 @@ impl Story {
                 outstanding: leases(outstanding),
                 finished: finished.parse().unwrap(),
                 failed: 0,
+            },
+            [b, "fails", failed] => Input::BuilderHeartbeat {
+                builder: builder(b),
+                outstanding: Vec::new(),
+                finished: 0,
+                failed: failed.parse().unwrap(),
             },
             [b, "drains"] => Input::BuilderDraining { builder: builder(b), draining: true },
             [b, "resumes"] => Input::BuilderDraining { builder: builder(b), draining: false },
@@ -215,7 +222,7 @@ fn a_lost_clients_leases_are_void_and_others_renewed() {
 }
 
 #[test]
-fn a_complaint_pauses_the_builder_and_doubles() {
+fn a_complaint_keeps_the_builder_from_the_client_for_a_time_that_doubles() {
     let story = "b1 joins 2; c1 comes; c1 wants 2; c1 complains b1 l1";
     check(story, &["c1 recall l2"]);
     let alone = "b1 joins 1; c1 comes; c1 wants 1; c1 complains b1 l1; b1 beats 0";
@@ -225,8 +232,11 @@ fn a_complaint_pauses_the_builder_and_doubles() {
     let again = format!("{alone}; wait 2000; c1 complains b1 l2; b1 beats 0; c1 beats");
     check(&format!("{again}; wait 3900"), &[]);
     check(&format!("{again}; wait 3900; c1 beats; b1 beats 0; wait 100"), &["c1 has l3 at b1 epoch 1"]);
-    // Forgiven after good work.
-    let forgiven = format!("{alone}; wait 2000; b1 beats 32; c1 complains b1 l2; b1 beats 32; c1 beats");
+    // Forgiven after good work: its own, not that of others.
+    let others = format!("{alone}; wait 2000; b1 beats 32; c1 complains b1 l2; b1 beats 32; c1 beats");
+    check(&format!("{others}; wait 3900; c1 beats; b1 beats 32; wait 99"), &[]);
+    let work = "b1 beats 0 l2; ".repeat(32);
+    let forgiven = format!("{alone}; wait 2000; {work}c1 complains b1 l2; b1 beats 0; c1 beats");
     check(&format!("{forgiven}; wait 2000"), &["c1 has l3 at b1 epoch 1"]);
     // Not its fault any more, or never was.
     check("b1 joins 1; c1 comes; c1 wants 1; b1 joins 1; c1 complains b1 l1", &[]);
@@ -234,6 +244,45 @@ fn a_complaint_pauses_the_builder_and_doubles() {
         "b1 joins 1; c1 comes; c1 wants 1; c2 comes; c2 complains b1 l1; c1 returns l1",
         &["c1 has l2 at b1 epoch 1"],
     );
+}
+
+#[test]
+fn one_clients_trouble_is_not_the_others() {
+    let story = "b1 joins 2; b1 beats 0; c1 comes; c2 comes; c1 wants 1; c2 wants 1";
+    check(&format!("{story}; c1 complains b1 l1; c2 wants 2; b1 beats 0 l2"), &["c2 has l3 at b1 epoch 1"]);
+    // Nothing is asked back for a client that could not use it.
+    let full = format!("{story}; c1 complains b1 l1; c2 wants 2; b1 beats 0 l2");
+    check(&format!("{full}; c1 wants 2"), &[]);
+    check(&format!("{full}; c1 wants 2; b1 beats 0 l2; wait 2000"), &["c2 recall l3"]);
+    // It goes to where it can.
+    check(&format!("{full}; c1 wants 2; b2 joins 1"), &["b2 epoch 2", "c1 has l4 at b2 epoch 2"]);
+}
+
+#[test]
+fn two_clients_that_agree_are_believed() {
+    let story = "b1 joins 2; b1 beats 0; c1 comes; c2 comes; c3 comes; c1 wants 1; c2 wants 1; c1 complains b1 l1";
+    check(&format!("{story}; c2 complains b1 l2"), &["b1 quarantined"]);
+    check(&format!("{story}; c2 complains b1 l2; b1 beats 0; c3 wants 1"), &[]);
+    check(
+        &format!("{story}; c2 complains b1 l2; b1 beats 0; c3 wants 1; wait 2000"),
+        &["c3 has l3 at b1 epoch 1", "c1 has l4 at b1 epoch 1"],
+    );
+    // It works, for some at least.
+    check(&format!("{story}; b1 beats 1 l2; c2 complains b1 l2; b1 beats 1; c3 wants 1"), &["c3 has l3 at b1 epoch 1"]);
+    // Again the same one.
+    let again = "b1 beats 0 l2; wait 2000; b1 beats 0 l2; c1 complains b1 l3; b1 beats 0 l2";
+    check(&format!("{story}; {again}; c3 wants 1"), &["c3 has l4 at b1 epoch 1"]);
+}
+
+#[test]
+fn a_builder_that_counts_failures_is_left_alone_by_all() {
+    let story = "b1 joins 2; b1 fails 3; c1 comes; c2 comes; c1 wants 1";
+    check(story, &["c1 has l1 at b1 epoch 1"]);
+    check(&format!("{story}; b1 fails 3"), &[]);
+    check(&format!("{story}; b1 fails 4"), &["c1 recall l1", "b1 quarantined"]);
+    check(&format!("{story}; b1 fails 4; b1 fails 5"), &[]);
+    check(&format!("{story}; b1 fails 4; c2 wants 1"), &[]);
+    check(&format!("{story}; b1 fails 4; c2 wants 1; wait 2000"), &["c2 has l2 at b1 epoch 1"]);
 }
 
 #[test]
@@ -284,13 +333,13 @@ fn a_drained_builder_is_no_hope_and_a_short_pause_is() {
 #[test]
 fn people_see_the_state_of_each_builder() {
     let mut story = Story::new();
-    for line in "b1 joins 2; b2 joins 2; b3 joins 2 x1; b4 joins 2; c1 comes; c1 wants 8; c1 complains b2 l2; b4 drains"
-        .split(';')
-    {
+    let text =
+        "b1 joins 2; b2 joins 2; b2 fails 0; b3 joins 2 x1; b4 joins 2; c1 comes; c1 wants 8; b2 fails 1; b4 drains";
+    for line in text.split(';') {
         story.tell(line.trim());
     }
     let farm = story.machine.snapshot(story.now);
     let states: Vec<&str> = farm.builders.iter().map(|builder| builder.state.as_str()).collect();
     assert_eq!(states, ["ready", "quarantined", "recovering", "draining"]);
-    assert_eq!((farm.clients, farm.queued), (1, 2));
+    assert_eq!((farm.clients, farm.queued), (1, 1));
 }
