@@ -201,6 +201,24 @@ fn a_lost_builder_leaves_its_units_to_the_other() {
 }
 
 #[test]
+fn a_builder_whose_link_breaks_goes_on_with_its_jobs() {
+    for seed in seeds(20) {
+        let mut world = World::new(seed);
+        let builder = world.builder(4, "x86_64");
+        let client = world.client(0, Build::new(4, 4).jobs_take(10_000, 20_000));
+        world.run_for(seconds(3));
+        if seed % 2 == 0 {
+            world.cut(builder)
+        } else {
+            world.mute(builder)
+        }
+        finish(&mut world, seconds(60));
+        assert_eq!((world.remote(client), world.n_attempts()), (4, 4));
+        become_whole(&mut world, seconds(30));
+    }
+}
+
+#[test]
 fn a_lost_client_leaves_its_slots_to_others_within_seconds() {
     for seed in seeds(20) {
         let mut world = World::new(seed);

@@ -1099,6 +1099,11 @@ impl World {
         self.verdicts.values().filter(|(client, verdict)| is(*client, verdict)).count()
     }
 
+    /// Units sent to builders, each time that one was.
+    pub(crate) fn n_attempts(&self) -> usize {
+        self.attempts.len()
+    }
+
     pub(crate) fn remote(&self, client: usize) -> usize {
         self.count(|of, verdict| of == client && matches!(verdict, Verdict::Remote(_)))
     }

@@ -105,7 +105,9 @@ impl Client {
             Input::SchedulerUp => self.scheduler_up(),
             Input::SchedulerDown => self.scheduler_down(now),
             Input::Granted { lease, class } => self.granted(now, lease, class),
-            Input::Revoked { lease } => self.revoked(now, lease),
+            // What runs there goes on: a scheduler that has lost a builder says nothing about our own connection to it, whose
+            // keepalive tells within seconds.
+            Input::Revoked { lease } => self.retire(lease, Fate::Drop),
             Input::Recalled { lease } => self.retire(lease, Fate::Return),
             Input::Hopeless { class, hopeless } => self.hopeless(now, class, hopeless),
         }
@@ -329,14 +331,6 @@ impl Client {
             return;
         }
         self.timers.set(Timer::Expiry(id), now + LEASE_MAX);
-    }
-
-    fn revoked(&mut self, now: Moment, lease: LeaseId) {
-        let Some(held) = self.drop_lease(lease) else { return };
-        let Some(request) = held.request() else { return };
-        self.outputs.push_back(Output::Cancel { request, reason: Reason::BuilderLost });
-        let why = Why::new(Reason::BuilderLost, format!("the scheduler lost {}", held.lease.builder_name));
-        self.retry_elsewhere(now, request, held.class, held.lease.builder, why);
     }
 
     /// What is for the scheduler is lost while it is away: it starts afresh anyway.

@@ -191,12 +191,15 @@ fn a_failed_builder_is_reported_and_left() {
 }
 
 #[test]
-fn a_revoked_lease_cancels_its_job_without_complaint() {
-    check("up; u1 comes; l1 at b1; l1 revoked", &["cancel u1"]);
-    check("up; u1 comes; l1 at b1; l1 revoked; l2 at b2", &["u1 to l2"]);
+fn a_revoked_lease_takes_no_unit_and_spares_its_job() {
+    let story = "up; u1 comes; l1 at b1; l1 revoked";
+    check(story, &["want 0"]);
+    check(&format!("{story}; u1 done; u2 comes; l2 at b2"), &["u2 to l2"]);
+    // The builder is gone indeed. That is no news to the scheduler.
+    check(&format!("{story}; u1 lost"), &["want 1"]);
+    check(&format!("{story}; u1 lost; l2 at b2"), &["u1 to l2"]);
     check("up; u1 comes; l1 at b1; u1 done; l1 revoked", &["want 0"]);
-    // The result was there first.
-    check("up; u1 comes; l1 at b1; l1 revoked; u1 done; l2 at b2", &[]);
+    check("up; u1 comes; l1 at b1; u1 done; l1 revoked; u2 comes", &["want 1"]);
 }
 
 #[test]

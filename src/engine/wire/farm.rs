@@ -165,7 +165,7 @@ pub enum SchedulerToClient {
         /// The demand that it answers.
         class: Class,
     },
-    /// At once: the builder is gone or drained.
+    /// No further job on it: the scheduler has lost the builder. One that runs goes on while the connection to the builder lasts.
     Revoked {
         lease: LeaseId,
     },

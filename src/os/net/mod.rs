@@ -11,3 +11,6 @@ pub use connect::{ConnectError, Connection, connect};
 pub use identity::{Identity, IdentityError};
 pub use listen::{Handler, Peer, serve};
 pub use stream::{Body, FrameReader, FrameWriter, StreamError, body_channel, empty_body, respond, single_frame_body};
+
+#[cfg(test)]
+mod tests;
