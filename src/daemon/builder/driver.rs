@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::claims::Claims;
 use super::scheduler;
 use super::session::Counter;
+use super::slot::Slot;
 use crate::daemon::link::Uplink;
 use crate::daemon::pulse::Pulse;
 use crate::engine::builder::{Admission, Builder, JobEnd, Settings};
@@ -66,7 +67,7 @@ pub(super) enum Event {
         client: ClientId,
         lease: Lease,
         job: JobId,
-        reply: oneshot::Sender<Admission>,
+        reply: oneshot::Sender<Result<Slot, (Refusal, String)>>,
     },
     Ended {
         job: JobId,
@@ -94,7 +95,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where TLS cannot be set up.
 pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result<(), rustls::Error> {
-    let (inbox, mut events) = mpsc::channel(INBOX);
+    // Each job that runs has its place in the queue, for its end.
+    let (inbox, mut events) = mpsc::channel(INBOX + setup.slots as usize);
     let identity = Arc::new(setup.identity);
     let id = BuilderId(identity.fingerprint());
     let counter = Arc::new(Counter {
@@ -117,9 +119,9 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
         architecture: setup.architecture,
     };
     let (report, reported) = watch::channel(Report::default());
-    let uplink = setup.scheduler.clone();
+    let (uplink, to_loop) = (setup.scheduler.clone(), inbox.clone());
     tasks.spawn(async move {
-        scheduler::keep_linked(uplink, offer, identity, reported, inbox).await;
+        scheduler::keep_linked(uplink, offer, identity, reported, to_loop).await;
         Ok(())
     });
     let mut driver = Driver {
@@ -127,6 +129,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
         engine: Builder::new(Settings { slots: setup.slots }, id),
         report,
         connection: "connecting".to_owned(),
+        inbox,
     };
     let mut tick = tokio::time::interval(TICK);
     tokio::pin!(shutdown);
@@ -158,6 +161,8 @@ struct Driver {
     engine: Builder,
     report: watch::Sender<Report>,
     connection: String,
+    /// For the ends of jobs.
+    inbox: mpsc::Sender<Event>,
 }
 
 impl Driver {
@@ -165,17 +170,21 @@ impl Driver {
         let now = self.clock.now();
         match event {
             Event::Check { client, lease, reply } => drop(reply.send(self.engine.check(now, client, &lease))),
-            Event::Admit { client, lease, job, reply } => {
-                let admission = self.engine.admit(now, client, &lease, job);
-                // The client went away while it waited: nobody will report the end of this job.
-                if reply.send(admission).is_err() {
-                    self.engine.ended(job, JobEnd::NothingRan);
-                }
-            }
+            // Where nobody takes the answer any more, the slot in it frees itself.
+            Event::Admit { client, lease, job, reply } => drop(reply.send(self.admit(now, client, &lease, job))),
             Event::Ended { job, how } => self.engine.ended(job, how),
             Event::Welcomed { lease_key, scheduler, epoch } => self.engine.welcomed(now, lease_key, scheduler, epoch),
             Event::Clock { scheduler, epoch } => self.engine.clock(now, scheduler, epoch),
             Event::Connection(text) => self.connection = text,
+        }
+    }
+
+    fn admit(&mut self, now: Moment, client: ClientId, lease: &Lease, job: JobId) -> Result<Slot, (Refusal, String)> {
+        let busy = |_| (Refusal::Busy, "too many requests at once".to_owned());
+        let line = self.inbox.clone().try_reserve_owned().map_err(busy)?;
+        match self.engine.admit(now, client, lease, job) {
+            Admission::Admitted => Ok(Slot::new(job, line)),
+            Admission::Refused { why, message } => Err((why, message)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One job from its opening frame to the last byte of its outputs.
 //!
-//! Runs inside the request's future: where the client resets the stream or is lost, that future is dropped, and with it the
-//! job's guard, which kills what runs and frees the slot.
+//! Runs inside the request's future: where the client resets the stream or is lost, that future is dropped, which kills what
+//! runs. The slot is free when that is gone.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -11,36 +11,28 @@ use tokio::task::spawn_blocking;
 
 use super::driver::Event;
 use super::session::{Counter, Turned, reply};
-use crate::engine::builder::{Admission, JobEnd};
+use super::slot::Slot;
+use crate::engine::builder::JobEnd;
 use crate::engine::wire::farm::{BlobStart, Encoding, JobFault, JobReply, JobRequest, Refusal};
-use crate::model::id::{ClientId, JobId};
+use crate::model::id::ClientId;
 use crate::model::job::{JobSpec, Manifest, Node};
 use crate::model::limits::{INPUT_BYTES_MAX, INPUTS_BYTES_MAX, MANIFEST_ENTRIES_MAX};
 use crate::os::net::{Body, FrameReader, FrameWriter, Peer, body_channel};
 use crate::os::sandbox::{Cancel, Ran, RunFault, Workshop};
 use crate::os::systemd::messages;
+use crate::os::toolchain::ToolchainStore;
 
 /// Blobs that arrived and wait to be written; small ones are written many at a time.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Results up to this size are answered in one piece, without a task of their own.
 const OUTPUT_CHUNK_BYTES: usize = 1 << 20;
 
-/// Holds a job's slot; its end is reported exactly once, however the request ends.
-struct Guard {
-    counter: Arc<tokio::sync::mpsc::Sender<Event>>,
-    job: JobId,
-    how: JobEnd,
-    cancel: Cancel,
-}
+/// Stops the job when the request is dropped.
+struct Stop(Cancel);
 
-impl Drop for Guard {
+impl Drop for Stop {
     fn drop(&mut self) {
-        self.cancel.cancel();
-        let (inbox, ended) = (self.counter.clone(), Event::Ended { job: self.job, how: self.how });
-        // The queue has room but for moments; a task waits for those.
-        if let Err(tokio::sync::mpsc::error::TrySendError::Full(ended)) = inbox.try_send(ended) {
-            tokio::spawn(async move { drop(inbox.send(ended).await) });
-        }
+        self.0.cancel();
     }
 }
 
@@ -50,13 +42,10 @@ impl Counter {
         let job = opening.job.ok_or_else(|| Turned::new(Refusal::Request, "no job named"))?;
         let (client, lease) = (ClientId(peer.fingerprint), opening.lease);
         let lease_id = lease.id;
-        match self.ask(|reply| Event::Admit { client, lease, job, reply }).await? {
-            Admission::Admitted => {}
-            Admission::Refused { why, message } => return Err(Turned { why, message }),
-        }
         let cancel = Cancel::new().map_err(|error| Turned::new(Refusal::Full, error.to_string()))?;
-        let mut guard =
-            Guard { counter: Arc::new(self.inbox.clone()), job, how: JobEnd::NothingRan, cancel: cancel.clone() };
+        let _stop = Stop(cancel.clone());
+        let admission = self.ask(|reply| Event::Admit { client, lease, job, reply }).await?;
+        let slot = admission.map_err(|(why, message)| Turned { why, message })?;
         let request: JobRequest = reader.next().await.map_err(Turned::broken)?;
         check_manifest(&request.spec.manifest)?;
         let start = Instant::now();
@@ -64,11 +53,9 @@ impl Counter {
         if let Err(fault) = self.receive_blobs(&mut reader, request.blobs).await? {
             return reply(&fault);
         }
-        let outcome = self.run(request.spec, cancel).await?;
-        let body = match outcome {
+        match self.run(slot, request.spec, cancel).await? {
             Outcome::Reply(answer) => reply(&answer),
             Outcome::Ran(ran) => {
-                guard.how = JobEnd::Finished;
                 tracing::debug!(
                     farcc_job = %job,
                     farcc_lease = %lease_id,
@@ -79,7 +66,6 @@ impl Counter {
                 Ok(results(ran))
             }
             Outcome::Fault(fault, message) => {
-                guard.how = JobEnd::of(fault);
                 tracing::warn!(
                     message_id = messages::JOB_FAILED,
                     farcc_job = %job,
@@ -91,9 +77,8 @@ impl Counter {
                 );
                 reply(&JobReply::Fault { fault, message })
             }
-        };
-        drop(guard);
-        body
+            Outcome::Abandoned => Err(Turned::stopping()),
+        }
     }
 
     /// Takes in the blobs that come with a job.
@@ -137,28 +122,35 @@ impl Counter {
         }))
     }
 
-    /// Runs the job where everything is at hand, else says what is missing.
-    async fn run(&self, spec: JobSpec, cancel: Cancel) -> Result<Outcome, Turned> {
+    /// Runs the job where everything is at hand, else says what is missing. The thread that works has the slot: where the client
+    /// goes away, killing and clearing up still take their time.
+    async fn run(&self, mut slot: Slot, spec: JobSpec, cancel: Cancel) -> Result<Outcome, Turned> {
         let (workshop, toolchains) = (self.workshop.clone(), self.toolchains.clone());
-        spawn_blocking(move || {
-            let Some(toolchain) = toolchains.get(&spec.toolchain) else {
-                return Outcome::Reply(JobReply::NeedToolchain);
-            };
-            let reservation = match workshop.reserve(&spec.manifest) {
-                Ok(reservation) => reservation,
-                Err(error) => return Outcome::Fault(JobFault::Job, error.to_string()),
-            };
-            let missing = reservation.missing();
-            if !missing.is_empty() {
-                return Outcome::Reply(JobReply::NeedBlobs { digests: missing });
-            }
-            match workshop.run(reservation, &spec, toolchain.path(), &cancel) {
-                Ok(ran) => Outcome::Ran(ran),
-                Err(fault) => Outcome::Fault(kind_of(&fault), fault.to_string()),
-            }
-        })
-        .await
-        .map_err(|_| Turned::stopping())
+        let working = spawn_blocking(move || {
+            let outcome = attempt(&workshop, &toolchains, &spec, &cancel);
+            slot.ends(outcome.end());
+            outcome
+        });
+        working.await.map_err(|_| Turned::stopping())
+    }
+}
+
+fn attempt(workshop: &Workshop, toolchains: &ToolchainStore, spec: &JobSpec, cancel: &Cancel) -> Outcome {
+    let Some(toolchain) = toolchains.get(&spec.toolchain) else {
+        return Outcome::Reply(JobReply::NeedToolchain);
+    };
+    let reservation = match workshop.reserve(&spec.manifest) {
+        Ok(reservation) => reservation,
+        Err(error) => return Outcome::Fault(JobFault::Job, error.to_string()),
+    };
+    let missing = reservation.missing();
+    if !missing.is_empty() {
+        return Outcome::Reply(JobReply::NeedBlobs { digests: missing });
+    }
+    match workshop.run(reservation, spec, toolchain.path(), cancel) {
+        Ok(ran) => Outcome::Ran(ran),
+        Err(RunFault::Cancelled) => Outcome::Abandoned,
+        Err(fault) => Outcome::Fault(kind_of(&fault), fault.to_string()),
     }
 }
 
@@ -166,6 +158,18 @@ enum Outcome {
     Ran(Ran),
     Reply(JobReply),
     Fault(JobFault, String),
+    /// The client went away.
+    Abandoned,
+}
+
+impl Outcome {
+    fn end(&self) -> JobEnd {
+        match self {
+            Self::Ran(_) => JobEnd::Finished,
+            Self::Fault(fault, _) => JobEnd::of(*fault),
+            Self::Reply(_) | Self::Abandoned => JobEnd::NothingRan,
+        }
+    }
 }
 
 fn kind_of(fault: &RunFault) -> JobFault {

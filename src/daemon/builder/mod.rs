@@ -5,6 +5,7 @@ mod driver;
 mod job;
 mod scheduler;
 mod session;
+mod slot;
 mod toolchain;
 
 pub use driver::{Setup, run};

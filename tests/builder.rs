@@ -1,0 +1,266 @@
+//! A scheduler and a builder in one process, with real sockets and sandboxes, and clients that do not behave.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod alone;
+
+use std::future::Future;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farcc::daemon::link::{Dialler, Link, Uplink, next_message};
+use farcc::daemon::pulse::Pulse;
+use farcc::daemon::{builder, scheduler};
+use farcc::engine::config::Secret;
+use farcc::engine::wire::farm::{
+    Class, ClientToScheduler, JobReply, JobRequest, Lease, Opening, Refusal, Role, SchedulerToClient,
+};
+use farcc::engine::wire::handshake::OURS;
+use farcc::model::digest::Digest;
+use farcc::model::id::{Instance, JobId};
+use farcc::model::job::{Bytes, JobLimits, JobSpec, Manifest};
+use farcc::model::limits::HEARTBEAT_EVERY;
+use farcc::model::path::SandboxPath;
+use farcc::model::toolchain::ToolchainId;
+use farcc::os::bus::{BuilderSnapshot, BusCommand, commands};
+use farcc::os::net::{Connection, FrameReader, FrameWriter, Identity, body_channel, connect};
+use farcc::os::sandbox::{Helper, HelperSettings, Workshop, WorkshopSettings};
+use farcc::os::toolchain::{ToolchainStore, UnpackError};
+use hyper::Response;
+use hyper::body::Incoming;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{interval, timeout};
+
+use crate::alone::as_user;
+
+/// For what must happen, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+const ARCHITECTURE: &str = "x86_64";
+
+struct Farm {
+    uplink: Uplink,
+    /// A program that waits as many seconds as it is told, and nothing else.
+    toolchain: ToolchainId,
+    watched: watch::Receiver<BuilderSnapshot>,
+    _orders: mpsc::Sender<BusCommand>,
+    directory: TempDir,
+}
+
+/// Runs `test` with a farm of one builder, which has `slots`.
+fn with_farm<F: Future<Output = ()>>(slots: u32, test: impl FnOnce(Farm) -> F) {
+    // Before there are threads.
+    let helper = Helper::fork(HelperSettings { bwrap: "/usr/bin/bwrap".into(), stacking: None, slots: 1 }).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let farm = farm(slots, helper).await;
+        timeout(PATIENCE, test(farm)).await.expect("it does not happen");
+    });
+    runtime.shutdown_background();
+}
+
+async fn farm(slots: u32, helper: Helper) -> Farm {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
+    let (control, jobs) = (socket().await, socket().await);
+    let token = "a token for tests";
+    let address = control.local_addr().unwrap().to_string();
+    let uplink = Uplink { address, fingerprint: None, secret: Secret::new(token).unwrap() };
+    let scheduler = scheduler::Setup {
+        listeners: vec![control],
+        identity: Identity::ephemeral().unwrap(),
+        client_secret: token.to_owned(),
+        builder_secret: token.to_owned(),
+        instance: Instance(1),
+        snapshot: watch::channel(Default::default()).0,
+        pulse: Pulse::default(),
+    };
+    let settings = WorkshopSettings { input_cache_bytes: 1 << 20 };
+    let workshop = Workshop::open(&directory.path().join("build"), Arc::new(helper), &settings).unwrap();
+    let toolchains = ToolchainStore::open(&directory.path().join("toolchains"), 1 << 30).unwrap();
+    let toolchain = store_waiter(&toolchains, directory.path());
+    let (snapshot, watched) = watch::channel(Default::default());
+    let (orders_to, orders) = commands();
+    let builder = builder::Setup {
+        addresses: vec![jobs.local_addr().unwrap().to_string()],
+        listeners: vec![jobs],
+        identity: Identity::ephemeral().unwrap(),
+        name: "builder".to_owned(),
+        slots,
+        architecture: ARCHITECTURE.to_owned(),
+        scheduler: uplink.clone(),
+        workshop: Arc::new(workshop),
+        toolchains: Arc::new(toolchains),
+        snapshot,
+        orders,
+        pulse: Pulse::default(),
+    };
+    tokio::spawn(scheduler::run(scheduler, std::future::pending()));
+    tokio::spawn(builder::run(builder, std::future::pending()));
+    Farm { uplink, toolchain, watched, _orders: orders_to, directory }
+}
+
+fn store_waiter(store: &ToolchainStore, directory: &Path) -> ToolchainId {
+    let program = directory.join("wait");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-static", "-x", "c", "-", "-o"]).arg(&program).stdin(Stdio::piped());
+    let mut gcc = gcc.spawn().unwrap();
+    let source =
+        b"#include <stdlib.h>\n#include <unistd.h>\nint main(int n, char **words) { sleep(atoi(words[1])); }\n";
+    gcc.stdin.take().unwrap().write_all(source).unwrap();
+    assert!(gcc.wait().unwrap().success());
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.mode(tar::HeaderMode::Deterministic);
+    tar.append_path_with_name(&program, "wait").unwrap();
+    let archive = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap();
+    let claimed = ToolchainId(Digest::of(b"not known yet"));
+    let Err(UnpackError::WrongId { found, .. }) = store.unpack(&claimed, archive.as_slice()) else {
+        panic!("a digest came true")
+    };
+    drop(store.unpack(&found, archive.as_slice()).unwrap());
+    found
+}
+
+impl Farm {
+    /// A client that wants this many slots, and has its first.
+    async fn client(&self, slots: u32) -> Client {
+        let identity = Arc::new(Identity::ephemeral().unwrap());
+        let class = Class { toolchain: self.toolchain, architecture: ARCHITECTURE.to_owned() };
+        let dialler = Dialler { uplink: &self.uplink, identity: &identity, name: "client" };
+        let Link { mut reader, mut writer, connection, .. } = dialler.dial(Role::Client).await.unwrap();
+        writer.send(&ClientToScheduler::Demand { class, slots }).await.unwrap();
+        let (granted, leases) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let _alive = connection;
+            let mut beat = interval(HEARTBEAT_EVERY);
+            loop {
+                tokio::select! {
+                    message = next_message(&mut reader) => match message {
+                        Some(SchedulerToClient::Granted { lease, .. }) => granted.send(lease).unwrap_or_default(),
+                        Some(_) => {}
+                        None => return,
+                    },
+                    _ = beat.tick() => writer.send(&ClientToScheduler::Heartbeat).await.unwrap(),
+                }
+            }
+        });
+        let mut client = Client { identity, leases, lease: None };
+        client.lease().await;
+        client
+    }
+
+    fn spec(&self, seconds: u32, manifest: Manifest) -> JobSpec {
+        JobSpec {
+            job: job(0),
+            toolchain: self.toolchain,
+            program: SandboxPath::new(b"/wait".to_vec()).unwrap(),
+            argv: vec![Bytes::from(b"/wait".to_vec()), Bytes::from(seconds.to_string().into_bytes())],
+            env: Vec::new(),
+            cwd: SandboxPath::root(),
+            manifest,
+            report: None,
+            limits: JobLimits { wall: Duration::from_secs(3600), output_bytes: 1 << 20 },
+        }
+    }
+
+    /// Waits until the builder says so of itself.
+    async fn until(&mut self, is: impl FnMut(&BuilderSnapshot) -> bool) -> BuilderSnapshot {
+        self.watched.wait_for(is).await.unwrap().clone()
+    }
+
+    /// Directories of jobs that are there still.
+    fn jobs(&self) -> Vec<PathBuf> {
+        let jobs = self.directory.path().join("build/jobs");
+        std::fs::read_dir(jobs).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+struct Client {
+    identity: Arc<Identity>,
+    leases: mpsc::UnboundedReceiver<Lease>,
+    lease: Option<Lease>,
+}
+
+/// A request under way.
+struct Request {
+    writer: FrameWriter,
+    answer: JoinHandle<Result<Response<Incoming>, hyper::Error>>,
+}
+
+impl Client {
+    /// The lease given last.
+    async fn lease(&mut self) -> Lease {
+        while let Ok(lease) = self.leases.try_recv() {
+            self.lease = Some(lease);
+        }
+        if self.lease.is_none() {
+            self.lease = self.leases.recv().await;
+        }
+        self.lease.clone().unwrap()
+    }
+
+    async fn connect(&mut self) -> Connection {
+        let lease = self.lease().await;
+        connect(&lease.addresses, &self.identity, Some(lease.builder.0)).await.unwrap()
+    }
+
+    async fn open(&mut self, connection: &Connection, path: &'static str, job: Option<JobId>) -> Request {
+        let (mut writer, body) = body_channel();
+        let connection = connection.clone();
+        let answer = tokio::spawn(async move { connection.post(path, body).await });
+        writer.send(&Opening { version: OURS, lease: self.lease().await, job }).await.unwrap();
+        Request { writer, answer }
+    }
+
+    /// Asks for a job that needs no input.
+    async fn ask(&mut self, connection: &Connection, number: u64, spec: JobSpec) -> Request {
+        let mut request = self.open(connection, "/v1/job", Some(job(number))).await;
+        request.writer.send(&JobRequest { spec, blobs: 0 }).await.unwrap();
+        request
+    }
+}
+
+impl Request {
+    async fn reply(self) -> JobReply {
+        let mut reader = FrameReader::new(self.answer.await.unwrap().unwrap().into_body());
+        reader.trust();
+        reader.next().await.unwrap()
+    }
+}
+
+fn job(number: u64) -> JobId {
+    JobId { instance: Instance(1), number }
+}
+
+fn empty() -> Manifest {
+    Manifest { entries: Vec::new() }
+}
+
+#[test]
+fn a_job_whose_client_goes_away_ends_once_and_leaves_nothing() {
+    as_user(|| {
+        with_farm(1, |mut farm| async move {
+            let mut client = farm.client(1).await;
+            let connection = client.connect().await;
+            let request = client.ask(&connection, 1, farm.spec(3600, empty())).await;
+            farm.until(|builder| builder.slots_used == 1).await;
+            let other = client.ask(&connection, 2, farm.spec(0, empty())).await.reply().await;
+            assert!(matches!(other, JobReply::Refused { why: Refusal::Busy, .. }), "{other:?}");
+            // Resets the stream.
+            request.answer.abort();
+            drop(request.writer);
+            let builder = farm.until(|builder| builder.slots_used == 0).await;
+            assert_eq!((builder.jobs_completed, builder.jobs_failed), (0, 0));
+            assert_eq!(farm.jobs(), [""; 0].map(PathBuf::from));
+            let reply = client.ask(&connection, 3, farm.spec(0, empty())).await.reply().await;
+            assert!(matches!(reply, JobReply::Finished { .. }), "{reply:?}");
+            let builder = farm.until(|builder| builder.jobs_completed == 1).await;
+            assert_eq!((builder.slots_used, builder.jobs_failed), (0, 0));
+        });
+    });
+}
