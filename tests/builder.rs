@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use farcc::daemon::builder::Patience;
 use farcc::daemon::link::{Dialler, Link, Uplink, next_message};
 use farcc::daemon::pulse::Pulse;
 use farcc::daemon::{builder, scheduler};
@@ -21,12 +22,12 @@ use farcc::engine::wire::farm::{
 use farcc::engine::wire::handshake::OURS;
 use farcc::model::digest::Digest;
 use farcc::model::id::{Instance, JobId};
-use farcc::model::job::{Bytes, JobLimits, JobSpec, Manifest};
+use farcc::model::job::{Bytes, Entry, FileTime, JobLimits, JobSpec, Manifest, Node};
 use farcc::model::limits::HEARTBEAT_EVERY;
 use farcc::model::path::SandboxPath;
 use farcc::model::toolchain::ToolchainId;
 use farcc::os::bus::{BuilderSnapshot, BusCommand, commands};
-use farcc::os::net::{Connection, FrameReader, FrameWriter, Identity, body_channel, connect};
+use farcc::os::net::{Connection, FrameReader, FrameWriter, Identity, Pace, body_channel, connect};
 use farcc::os::sandbox::{Helper, HelperSettings, Workshop, WorkshopSettings};
 use farcc::os::toolchain::{ToolchainStore, UnpackError};
 use hyper::Response;
@@ -42,6 +43,8 @@ use crate::alone::as_user;
 /// For what must happen, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 const ARCHITECTURE: &str = "x86_64";
+/// More than the builder stores at a time.
+const INPUT_CACHE_BYTES: usize = 10 << 20;
 
 struct Farm {
     uplink: Uplink,
@@ -54,17 +57,21 @@ struct Farm {
 
 /// Runs `test` with a farm of one builder, which has `slots`.
 fn with_farm<F: Future<Output = ()>>(slots: u32, test: impl FnOnce(Farm) -> F) {
+    with_patience(Patience::default(), slots, test);
+}
+
+fn with_patience<F: Future<Output = ()>>(patience: Patience, slots: u32, test: impl FnOnce(Farm) -> F) {
     // Before there are threads.
     let helper = Helper::fork(HelperSettings { bwrap: "/usr/bin/bwrap".into(), stacking: None, slots: 1 }).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let farm = farm(slots, helper).await;
+        let farm = farm(slots, patience, helper).await;
         timeout(PATIENCE, test(farm)).await.expect("it does not happen");
     });
     runtime.shutdown_background();
 }
 
-async fn farm(slots: u32, helper: Helper) -> Farm {
+async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
     let directory = tempfile::tempdir().unwrap();
     let socket = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
     let (control, jobs) = (socket().await, socket().await);
@@ -80,7 +87,7 @@ async fn farm(slots: u32, helper: Helper) -> Farm {
         snapshot: watch::channel(Default::default()).0,
         pulse: Pulse::default(),
     };
-    let settings = WorkshopSettings { input_cache_bytes: 1 << 20 };
+    let settings = WorkshopSettings { input_cache_bytes: INPUT_CACHE_BYTES as u64 };
     let workshop = Workshop::open(&directory.path().join("build"), Arc::new(helper), &settings).unwrap();
     let toolchains = ToolchainStore::open(&directory.path().join("toolchains"), 1 << 30).unwrap();
     let toolchain = store_waiter(&toolchains, directory.path());
@@ -98,6 +105,7 @@ async fn farm(slots: u32, helper: Helper) -> Farm {
         toolchains: Arc::new(toolchains),
         snapshot,
         orders,
+        patience,
         pulse: Pulse::default(),
     };
     tokio::spawn(scheduler::run(scheduler, std::future::pending()));
@@ -217,11 +225,15 @@ impl Client {
         Request { writer, answer }
     }
 
-    /// Asks for a job that needs no input.
-    async fn ask(&mut self, connection: &Connection, number: u64, spec: JobSpec) -> Request {
+    /// Asks for a job, and announces as many blobs.
+    async fn ask_with(&mut self, connection: &Connection, number: u64, spec: JobSpec, blobs: u32) -> Request {
         let mut request = self.open(connection, "/v1/job", Some(job(number))).await;
-        request.writer.send(&JobRequest { spec, blobs: 0 }).await.unwrap();
+        request.writer.send(&JobRequest { spec, blobs }).await.unwrap();
         request
+    }
+
+    async fn ask(&mut self, connection: &Connection, number: u64, spec: JobSpec) -> Request {
+        self.ask_with(connection, number, spec, 0).await
     }
 }
 
@@ -239,6 +251,21 @@ fn job(number: u64) -> JobId {
 
 fn empty() -> Manifest {
     Manifest { entries: Vec::new() }
+}
+
+/// Files below the root, by name.
+fn files(contents: &[(&str, &[u8])]) -> Manifest {
+    let mtime = FileTime { seconds: 1, nanoseconds: 0 };
+    let entry = |(link_group, (name, content)): (u32, &(&str, &[u8]))| Entry {
+        path: SandboxPath::new(name.as_bytes().to_vec()).unwrap(),
+        node: Node::File { digest: Digest::of(content), size: content.len() as u64, mode: 0o644, mtime, link_group },
+    };
+    Manifest { entries: (0..).zip(contents).map(entry).collect() }
+}
+
+#[track_caller]
+fn check_refused(reply: &JobReply, expected: &str) {
+    assert!(matches!(reply, JobReply::Refused { message, .. } if message.contains(expected)), "{reply:?}");
 }
 
 #[test]
@@ -261,6 +288,64 @@ fn a_job_whose_client_goes_away_ends_once_and_leaves_nothing() {
             assert!(matches!(reply, JobReply::Finished { .. }), "{reply:?}");
             let builder = farm.until(|builder| builder.jobs_completed == 1).await;
             assert_eq!((builder.slots_used, builder.jobs_failed), (0, 0));
+        });
+    });
+}
+
+#[test]
+fn a_client_that_stops_in_the_midst_of_a_request_does_not_keep_its_slot() {
+    as_user(|| {
+        let pace = Pace { idle: Duration::from_millis(300), bytes_per_second: 1 };
+        with_patience(Patience { pace }, 1, |mut farm| async move {
+            let mut client = farm.client(1).await;
+            let connection = client.connect().await;
+            let silent = client.open(&connection, "/v1/job", Some(job(1))).await;
+            check_refused(&silent.reply().await, "neither sent nor taken anything");
+            let spec = farm.spec(0, files(&[("/a.c", b"int a;")]));
+            let silent = client.ask_with(&connection, 2, spec, 1).await;
+            check_refused(&silent.reply().await, "neither sent nor taken anything");
+            let builder = farm.until(|builder| builder.slots_used == 0).await;
+            assert_eq!((builder.jobs_completed, builder.jobs_failed), (0, 0));
+        });
+    });
+}
+
+#[test]
+fn only_the_inputs_of_a_job_come_with_it() {
+    as_user(|| {
+        with_farm(1, |farm| async move {
+            let mut client = farm.client(1).await;
+            let connection = client.connect().await;
+            let spec = || farm.spec(0, files(&[("/a.c", b"int a;"), ("/b.c", b"int b;")]));
+            let many = client.ask_with(&connection, 1, spec(), 3).await;
+            check_refused(&many.reply().await, "3 blobs for 2 entries");
+            let mut other = client.ask_with(&connection, 2, spec(), 1).await;
+            other.writer.send_blob(Digest::of(b"int c;"), b"int c;").await.unwrap();
+            check_refused(&other.reply().await, "does not name");
+            let mut twice = client.ask_with(&connection, 3, spec(), 2).await;
+            for _ in 0..2 {
+                twice.writer.send_blob(Digest::of(b"int a;"), b"int a;").await.unwrap();
+            }
+            check_refused(&twice.reply().await, "names no more");
+        });
+    });
+}
+
+/// The cache takes one of them, but not both.
+#[test]
+fn what_has_arrived_for_a_job_is_there_when_it_runs() {
+    as_user(|| {
+        with_farm(1, |farm| async move {
+            let mut client = farm.client(1).await;
+            let connection = client.connect().await;
+            let contents = [vec![b'a'; INPUT_CACHE_BYTES / 10 * 7], vec![b'b'; INPUT_CACHE_BYTES / 10 * 7]];
+            let manifest = files(&[("/a.c", &contents[0]), ("/b.c", &contents[1])]);
+            let mut request = client.ask_with(&connection, 1, farm.spec(0, manifest), 2).await;
+            for content in &contents {
+                request.writer.send_blob(Digest::of(content), content).await.unwrap();
+            }
+            let reply = request.reply().await;
+            assert!(matches!(reply, JobReply::Finished { .. }), "{reply:?}");
         });
     });
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use farcc::daemon::builder::{self, Setup};
+use farcc::daemon::builder::{self, Patience, Setup};
 use farcc::daemon::pulse::Pulse;
 use farcc::daemon::start::{self, Arguments, Failure};
 use farcc::engine::config::HostPort;
@@ -64,6 +64,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             toolchains: Arc::new(toolchains),
             snapshot,
             orders,
+            patience: Patience::default(),
             pulse: Pulse::from_environment(),
         };
         let outcome = builder::run(setup, start::shutdown()?).await.map_err(Failure::with(exit::INTERNAL));

@@ -51,6 +51,12 @@ pub const KEEPALIVE_MAX: Duration = Duration::from_secs(2);
 /// A connection that does not come up within this counts as down.
 pub const CONNECT_MAX: Duration = Duration::from_secs(2);
 
+/// A peer in the midst of a request that sends or takes nothing for this long has stopped, though it answers pings: a disk that spins up
+/// and a lost packet or two take some seconds.
+pub const REQUEST_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Nor may it send so slowly on average that it holds a slot for hours: a tenth of the slowest line that anybody would compile over.
+pub const REQUEST_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+
 // Wrapper and client daemon.
 
 /// The daemon sends a sign of life at least this often while a request waits.

@@ -18,10 +18,11 @@ use crate::engine::builder::{Admission, Builder, JobEnd, Settings};
 use crate::engine::wire::farm::{Lease, Refusal};
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, JobId, LeaseId};
+use crate::model::limits::{REQUEST_BYTES_PER_SECOND_MIN, REQUEST_IDLE_MAX};
 use crate::model::moment::Moment;
 use crate::os::bus::{BuilderSnapshot, BusCommand};
 use crate::os::clock::Clock;
-use crate::os::net::{self, Identity};
+use crate::os::net::{self, Identity, Pace};
 use crate::os::sandbox::Workshop;
 use crate::os::systemd::messages;
 use crate::os::toolchain::ToolchainStore;
@@ -43,7 +44,21 @@ pub struct Setup {
     pub snapshot: watch::Sender<BuilderSnapshot>,
     /// From the bus.
     pub orders: mpsc::Receiver<BusCommand>,
+    pub patience: Patience,
     pub pulse: Pulse,
+}
+
+/// How long clients and jobs may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For what a client sends.
+    pub pace: Pace,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { pace: Pace { idle: REQUEST_IDLE_MAX, bytes_per_second: REQUEST_BYTES_PER_SECOND_MIN } }
+    }
 }
 
 /// What the link reports with each heartbeat.
@@ -105,6 +120,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
         toolchains: setup.toolchains.clone(),
         claims: Claims::default(),
         name: setup.name.clone(),
+        patience: setup.patience,
     });
     let name = setup.name.clone();
     let mut tasks = JoinSet::new();

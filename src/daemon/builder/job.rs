@@ -3,9 +3,10 @@
 //! Runs inside the request's future: where the client resets the stream or is lost, that future is dropped, which kills what
 //! runs. The slot is free when that is gone.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::spawn_blocking;
 
@@ -14,11 +15,12 @@ use super::session::{Counter, Turned, reply};
 use super::slot::Slot;
 use crate::engine::builder::JobEnd;
 use crate::engine::wire::farm::{BlobStart, Encoding, JobFault, JobReply, JobRequest, Refusal};
+use crate::model::digest::Digest;
 use crate::model::id::ClientId;
-use crate::model::job::{JobSpec, Manifest, Node};
+use crate::model::job::{Entry, JobSpec, Manifest, Node};
 use crate::model::limits::{INPUT_BYTES_MAX, INPUTS_BYTES_MAX, MANIFEST_ENTRIES_MAX};
 use crate::os::net::{Body, FrameReader, FrameWriter, Peer, body_channel};
-use crate::os::sandbox::{Cancel, Ran, RunFault, Workshop};
+use crate::os::sandbox::{Cancel, Ran, Reservation, RunFault, Workshop};
 use crate::os::systemd::messages;
 use crate::os::toolchain::ToolchainStore;
 
@@ -47,13 +49,18 @@ impl Counter {
         let admission = self.ask(|reply| Event::Admit { client, lease, job, reply }).await?;
         let slot = admission.map_err(|(why, message)| Turned { why, message })?;
         let request: JobRequest = reader.next().await.map_err(Turned::broken)?;
-        check_manifest(&request.spec.manifest)?;
+        check_request(&request)?;
         let start = Instant::now();
         tracing::debug!(farcc_job = %job, farcc_lease = %lease_id, farcc_toolchain = %request.spec.toolchain, "job taken");
-        if let Err(fault) = self.receive_blobs(&mut reader, request.blobs).await? {
+        let JobRequest { spec, blobs } = request;
+        let (spec, reservation) = match self.reserve(spec).await? {
+            Ok(reserved) => reserved,
+            Err(fault) => return reply(&fault),
+        };
+        if let Err(fault) = self.receive_blobs(&mut reader, &spec.manifest, blobs).await? {
             return reply(&fault);
         }
-        match self.run(slot, request.spec, cancel).await? {
+        match self.run(slot, spec, reservation, cancel).await? {
             Outcome::Reply(answer) => reply(&answer),
             Outcome::Ran(ran) => {
                 tracing::debug!(
@@ -63,7 +70,7 @@ impl Counter {
                     farcc_duration_usec = start.elapsed().as_micros() as u64,
                     "job done"
                 );
-                Ok(results(ran))
+                Ok(results(ran, self.patience.pace.idle))
             }
             Outcome::Fault(fault, message) => {
                 tracing::warn!(
@@ -81,13 +88,32 @@ impl Counter {
         }
     }
 
-    /// Takes in the blobs that come with a job.
-    async fn receive_blobs(&self, reader: &mut FrameReader, n_blobs: u32) -> Result<Result<(), JobReply>, Turned> {
+    /// Holds what is here of a job's inputs, and what will come: other jobs must not drive out what has just arrived.
+    async fn reserve(&self, spec: JobSpec) -> Result<Result<(JobSpec, Reservation), JobReply>, Turned> {
+        let workshop = self.workshop.clone();
+        let reserving = spawn_blocking(move || match workshop.reserve(&spec.manifest) {
+            Ok(reservation) => Ok((spec, reservation)),
+            Err(error) => Err(JobReply::Fault { fault: JobFault::Job, message: error.to_string() }),
+        });
+        reserving.await.map_err(|_| Turned::stopping())
+    }
+
+    /// Takes in the blobs that come with a job: those that its manifest names, each once.
+    async fn receive_blobs(
+        &self,
+        reader: &mut FrameReader,
+        manifest: &Manifest,
+        n_blobs: u32,
+    ) -> Result<Result<(), JobReply>, Turned> {
+        let mut named = digests(manifest);
         let mut batch = Vec::new();
         let mut batch_bytes = 0;
         let mut total_bytes: u64 = 0;
         for _ in 0..n_blobs {
             let start: BlobStart = reader.next().await.map_err(Turned::broken)?;
+            if !named.remove(&start.digest) {
+                return Err(Turned::new(Refusal::Request, "a blob that the manifest does not name, or names no more"));
+            }
             total_bytes = total_bytes.saturating_add(start.size);
             if start.size > INPUT_BYTES_MAX || start.wire_bytes > INPUT_BYTES_MAX || total_bytes > INPUTS_BYTES_MAX {
                 return Err(Turned::new(
@@ -124,10 +150,16 @@ impl Counter {
 
     /// Runs the job where everything is at hand, else says what is missing. The thread that works has the slot: where the client
     /// goes away, killing and clearing up still take their time.
-    async fn run(&self, mut slot: Slot, spec: JobSpec, cancel: Cancel) -> Result<Outcome, Turned> {
+    async fn run(
+        &self,
+        mut slot: Slot,
+        spec: JobSpec,
+        reservation: Reservation,
+        cancel: Cancel,
+    ) -> Result<Outcome, Turned> {
         let (workshop, toolchains) = (self.workshop.clone(), self.toolchains.clone());
         let working = spawn_blocking(move || {
-            let outcome = attempt(&workshop, &toolchains, &spec, &cancel);
+            let outcome = attempt(&workshop, &toolchains, reservation, &spec, &cancel);
             slot.ends(outcome.end());
             outcome
         });
@@ -135,13 +167,15 @@ impl Counter {
     }
 }
 
-fn attempt(workshop: &Workshop, toolchains: &ToolchainStore, spec: &JobSpec, cancel: &Cancel) -> Outcome {
+fn attempt(
+    workshop: &Workshop,
+    toolchains: &ToolchainStore,
+    reservation: Reservation,
+    spec: &JobSpec,
+    cancel: &Cancel,
+) -> Outcome {
     let Some(toolchain) = toolchains.get(&spec.toolchain) else {
         return Outcome::Reply(JobReply::NeedToolchain);
-    };
-    let reservation = match workshop.reserve(&spec.manifest) {
-        Ok(reservation) => reservation,
-        Err(error) => return Outcome::Fault(JobFault::Job, error.to_string()),
     };
     let missing = reservation.missing();
     if !missing.is_empty() {
@@ -185,22 +219,34 @@ fn kind_of(fault: &RunFault) -> JobFault {
 }
 
 /// Bounds that the types do not hold by themselves.
-fn check_manifest(manifest: &Manifest) -> Result<(), Turned> {
-    let invalid = |message: String| Turned::new(Refusal::Request, message);
+fn check_request(request: &JobRequest) -> Result<(), Turned> {
+    let invalid = |message: String| Err(Turned::new(Refusal::Request, message));
+    let manifest = &request.spec.manifest;
     if manifest.entries.len() > MANIFEST_ENTRIES_MAX {
-        return Err(invalid(format!("more than {MANIFEST_ENTRIES_MAX} entries in a manifest")));
+        return invalid(format!("more than {MANIFEST_ENTRIES_MAX} entries in a manifest"));
     }
     if !manifest.entries.is_sorted_by(|a, b| a.path < b.path) {
-        return Err(invalid("a manifest that is not sorted".to_owned()));
+        return invalid("a manifest that is not sorted".to_owned());
+    }
+    if request.blobs as usize > manifest.entries.len() {
+        return invalid(format!("{} blobs for {} entries of a manifest", request.blobs, manifest.entries.len()));
     }
     let bytes = manifest.entries.iter().fold(0u64, |sum, entry| match entry.node {
         Node::File { size, .. } => sum.saturating_add(size),
         _ => sum,
     });
     if bytes > INPUTS_BYTES_MAX {
-        return Err(invalid(format!("inputs above the limit of {INPUTS_BYTES_MAX} bytes")));
+        return invalid(format!("inputs above the limit of {INPUTS_BYTES_MAX} bytes"));
     }
     Ok(())
+}
+
+fn digests(manifest: &Manifest) -> BTreeSet<Digest> {
+    let digest = |entry: &Entry| match entry.node {
+        Node::File { digest, .. } => Some(digest),
+        _ => None,
+    };
+    manifest.entries.iter().filter_map(digest).collect()
 }
 
 async fn receive_bytes(reader: &mut FrameReader, n_bytes: u64) -> Result<Vec<u8>, Turned> {
@@ -231,9 +277,10 @@ fn store_blob(workshop: &Workshop, start: &BlobStart, bytes: &[u8]) -> Result<()
 }
 
 /// The answer of a finished job: its status, then its outputs. What the job left on disk goes when the last byte is out.
-fn results(ran: Ran) -> Body {
-    let (writer, body) = body_channel();
-    // Ends with the body: a client that goes away drops the other end.
+fn results(ran: Ran, idle: Duration) -> Body {
+    let (mut writer, body) = body_channel();
+    writer.expect_reader(idle);
+    // Ends with the body: a client that goes away drops the other end, one that does not read is not waited for.
     tokio::spawn(async move {
         if let Err(error) = send_results(ran, writer).await {
             tracing::debug!(%error, "a client did not take its results");

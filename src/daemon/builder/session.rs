@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::claims::Claims;
-use super::driver::Event;
+use super::driver::{Event, Patience};
 use crate::engine::wire::farm::{JobReply, Opening, Refusal, ToolchainReply};
 use crate::engine::wire::handshake::{self, OURS};
 use crate::model::id::ClientId;
@@ -26,6 +26,7 @@ pub(super) struct Counter {
     pub(super) toolchains: Arc<ToolchainStore>,
     pub(super) claims: Claims,
     pub(super) name: String,
+    pub(super) patience: Patience,
 }
 
 /// Why a request is not served; journal and client read the same text.
@@ -109,6 +110,7 @@ impl Counter {
         let check = |reply| Event::Check { client, lease: opening.lease.clone(), reply };
         self.ask(check).await?.map_err(|(why, message)| Turned { why, message })?;
         reader.trust();
+        reader.expect_pace(self.patience.pace);
         Ok(opening)
     }
 

@@ -10,7 +10,9 @@ mod tls;
 pub use connect::{ConnectError, Connection, connect};
 pub use identity::{Identity, IdentityError};
 pub use listen::{Handler, Peer, serve};
-pub use stream::{Body, FrameReader, FrameWriter, StreamError, body_channel, empty_body, respond, single_frame_body};
+pub use stream::{
+    Body, FrameReader, FrameWriter, Pace, StreamError, body_channel, empty_body, respond, single_frame_body,
+};
 
 #[cfg(test)]
 mod tests;

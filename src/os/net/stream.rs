@@ -1,6 +1,7 @@
 //! Frames in HTTP bodies.
 
 use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, channel, combinators::BoxBody};
@@ -8,6 +9,7 @@ use hyper::Response;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::engine::wire::farm::{BlobStart, Encoding};
 use crate::engine::wire::frame::{self, FRAME_HEADER_BYTES, FrameDecoder, FrameError};
@@ -27,6 +29,40 @@ pub enum StreamError {
     Broken(#[from] hyper::Error),
     #[error(transparent)]
     Frame(#[from] FrameError),
+    #[error("the peer has neither sent nor taken anything for {} s", .0.as_secs())]
+    Idle(Duration),
+    #[error("the peer sends less than {0} bytes a second")]
+    Slow(u64),
+}
+
+/// What a peer has to keep up with.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Longest pause.
+    pub idle: Duration,
+    /// Over all the time that was spent waiting for it; counts from the end of the first `idle` on.
+    pub bytes_per_second: u64,
+}
+
+/// How a peer has kept its pace so far.
+#[derive(Debug)]
+struct Paced {
+    pace: Pace,
+    waited: Duration,
+    n_bytes: u64,
+}
+
+impl Paced {
+    fn take(&mut self, waited: Duration, n_bytes: usize) -> Result<(), StreamError> {
+        let Pace { idle, bytes_per_second } = self.pace;
+        self.waited += waited;
+        self.n_bytes = self.n_bytes.saturating_add(n_bytes as u64);
+        let wanted = u128::from(bytes_per_second) * self.waited.as_millis() / 1000;
+        if self.waited > idle && u128::from(self.n_bytes) < wanted {
+            return Err(StreamError::Slow(bytes_per_second));
+        }
+        Ok(())
+    }
 }
 
 /// Reads frames from a body; the first one is bounded as from a stranger.
@@ -34,16 +70,22 @@ pub enum StreamError {
 pub struct FrameReader {
     body: Incoming,
     decoder: FrameDecoder,
+    paced: Option<Paced>,
 }
 
 impl FrameReader {
     pub fn new(body: Incoming) -> Self {
-        Self { body, decoder: FrameDecoder::with_limit(FIRST_FRAME_BYTES_MAX) }
+        Self { body, decoder: FrameDecoder::with_limit(FIRST_FRAME_BYTES_MAX), paced: None }
     }
 
     /// The peer has proved itself: frames of full size from now on.
     pub fn trust(&mut self) {
         self.decoder.set_limit(FRAME_BYTES_MAX);
+    }
+
+    /// The peer must keep this pace from now on.
+    pub fn expect_pace(&mut self, pace: Pace) {
+        self.paced = Some(Paced { pace, waited: Duration::ZERO, n_bytes: 0 });
     }
 
     /// The next frame's bytes; `None` where the body ends between two frames.
@@ -55,17 +97,28 @@ impl FrameReader {
             if let Some(body) = self.decoder.next_frame()? {
                 return Ok(Some(body.to_vec()));
             }
-            match self.body.frame().await {
-                Some(Ok(chunk)) => {
-                    if let Some(data) = chunk.data_ref() {
-                        self.decoder.push(data);
-                    }
-                }
-                Some(Err(error)) => return Err(error.into()),
+            match self.next_chunk().await? {
+                Some(data) => self.decoder.push(&data),
                 None if self.decoder.is_empty() => return Ok(None),
                 None => return Err(StreamError::Ended),
             }
         }
+    }
+
+    /// What comes next of the body, at the pace that was asked for. Time that passes between two calls is ours, not the peer's.
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, StreamError> {
+        let since = Instant::now();
+        let chunk = match &self.paced {
+            Some(Paced { pace, .. }) => {
+                timeout(pace.idle, self.body.frame()).await.map_err(|_| StreamError::Idle(pace.idle))?
+            }
+            None => self.body.frame().await,
+        };
+        let Some(data) = chunk.transpose()?.map(|chunk| chunk.into_data().unwrap_or_default()) else { return Ok(None) };
+        if let Some(paced) = &mut self.paced {
+            paced.take(since.elapsed(), data.len())?;
+        }
+        Ok(Some(data))
     }
 
     /// The next frame's message.
@@ -82,9 +135,15 @@ impl FrameReader {
 #[derive(Debug)]
 pub struct FrameWriter {
     sender: channel::Sender<Bytes>,
+    idle: Option<Duration>,
 }
 
 impl FrameWriter {
+    /// The peer must take something at least this often from now on.
+    pub fn expect_reader(&mut self, idle: Duration) {
+        self.idle = Some(idle);
+    }
+
     /// Sends one message as a frame; waits while the peer does not read.
     ///
     /// # Errors
@@ -123,7 +182,12 @@ impl FrameWriter {
     }
 
     async fn send_raw(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        self.sender.send_data(bytes).await.map_err(|_| StreamError::Ended)
+        let sending = self.sender.send_data(bytes);
+        let sent = match self.idle {
+            Some(idle) => timeout(idle, sending).await.map_err(|_| StreamError::Idle(idle))?,
+            None => sending.await,
+        };
+        sent.map_err(|_| StreamError::Ended)
     }
 }
 
@@ -142,7 +206,7 @@ fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
 /// A body and what writes it.
 pub fn body_channel() -> (FrameWriter, Body) {
     let (sender, body) = channel::Channel::<Bytes>::new(BODY_QUEUE_FRAMES);
-    (FrameWriter { sender }, body.boxed())
+    (FrameWriter { sender, idle: None }, body.boxed())
 }
 
 /// A body of one message.
@@ -162,4 +226,29 @@ pub fn respond(status: hyper::StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_may_be_slow_to_begin_and_not_for_ever() {
+        let pace = Pace { idle: Duration::from_secs(30), bytes_per_second: 1000 };
+        let mut paced = Paced { pace, waited: Duration::ZERO, n_bytes: 0 };
+        assert!(paced.take(Duration::from_secs(30), 1).is_ok());
+        assert!(matches!(paced.take(Duration::from_secs(1), 1), Err(StreamError::Slow(1000))));
+        assert!(paced.take(Duration::from_secs(1), 32_000).is_ok());
+        assert!(matches!(paced.take(Duration::from_secs(1), 900), Err(StreamError::Slow(1000))));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_a_peer_that_does_not_read() {
+        let (mut writer, _body) = body_channel();
+        writer.expect_reader(Duration::from_millis(10));
+        for _ in 0..BODY_QUEUE_FRAMES {
+            assert!(writer.send_bytes(b"result").await.is_ok());
+        }
+        assert!(matches!(writer.send_bytes(b"result").await, Err(StreamError::Idle(_))));
+    }
 }

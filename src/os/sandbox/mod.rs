@@ -36,4 +36,4 @@ pub mod workshop;
 pub use bwrap::{BwrapVersion, Stacking};
 pub use check::{SandboxError, SandboxFacts};
 pub use helper::{Cancel, Helper, HelperSettings};
-pub use workshop::{OpenError, Ran, RunFault, Workshop, WorkshopSettings};
+pub use workshop::{OpenError, Ran, Reservation, RunFault, Workshop, WorkshopSettings};
