@@ -17,7 +17,8 @@ use farcc::daemon::pulse::Pulse;
 use farcc::daemon::{builder, scheduler};
 use farcc::engine::config::Secret;
 use farcc::engine::wire::farm::{
-    Class, ClientToScheduler, JobReply, JobRequest, Lease, Opening, Refusal, Role, SchedulerToClient,
+    Class, ClientToScheduler, JobReply, JobRequest, Lease, Opening, Refusal, Role, SchedulerToClient, ToolchainOffer,
+    ToolchainReply,
 };
 use farcc::engine::wire::handshake::OURS;
 use farcc::model::digest::Digest;
@@ -50,6 +51,7 @@ struct Farm {
     uplink: Uplink,
     /// A program that waits as many seconds as it is told, and nothing else.
     toolchain: ToolchainId,
+    toolchains: Arc<ToolchainStore>,
     watched: watch::Receiver<BuilderSnapshot>,
     _orders: mpsc::Sender<BusCommand>,
     directory: TempDir,
@@ -90,7 +92,10 @@ async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
     let settings = WorkshopSettings { input_cache_bytes: INPUT_CACHE_BYTES as u64 };
     let workshop = Workshop::open(&directory.path().join("build"), Arc::new(helper), &settings).unwrap();
     let toolchains = ToolchainStore::open(&directory.path().join("toolchains"), 1 << 30).unwrap();
-    let toolchain = store_waiter(&toolchains, directory.path());
+    let archive = waiter(directory.path());
+    let toolchain = id_of(&toolchains, &archive);
+    drop(toolchains.unpack(&toolchain, archive.as_slice()).unwrap());
+    let toolchains = Arc::new(toolchains);
     let (snapshot, watched) = watch::channel(Default::default());
     let (orders_to, orders) = commands();
     let builder = builder::Setup {
@@ -102,7 +107,7 @@ async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
         architecture: ARCHITECTURE.to_owned(),
         scheduler: uplink.clone(),
         workshop: Arc::new(workshop),
-        toolchains: Arc::new(toolchains),
+        toolchains: toolchains.clone(),
         snapshot,
         orders,
         patience,
@@ -110,10 +115,10 @@ async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
     };
     tokio::spawn(scheduler::run(scheduler, std::future::pending()));
     tokio::spawn(builder::run(builder, std::future::pending()));
-    Farm { uplink, toolchain, watched, _orders: orders_to, directory }
+    Farm { uplink, toolchain, toolchains, watched, _orders: orders_to, directory }
 }
 
-fn store_waiter(store: &ToolchainStore, directory: &Path) -> ToolchainId {
+fn waiter(directory: &Path) -> Vec<u8> {
     let program = directory.join("wait");
     let mut gcc = Command::new("gcc");
     gcc.args(["-static", "-x", "c", "-", "-o"]).arg(&program).stdin(Stdio::piped());
@@ -122,16 +127,25 @@ fn store_waiter(store: &ToolchainStore, directory: &Path) -> ToolchainId {
         b"#include <stdlib.h>\n#include <unistd.h>\nint main(int n, char **words) { sleep(atoi(words[1])); }\n";
     gcc.stdin.take().unwrap().write_all(source).unwrap();
     assert!(gcc.wait().unwrap().success());
+    archive("wait", &std::fs::read(program).unwrap())
+}
+
+/// A toolchain of one program.
+fn archive(name: &str, program: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o555);
+    header.set_size(program.len() as u64);
     let mut tar = tar::Builder::new(Vec::new());
-    tar.mode(tar::HeaderMode::Deterministic);
-    tar.append_path_with_name(&program, "wait").unwrap();
-    let archive = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap();
+    tar.append_data(&mut header, name, program).unwrap();
+    zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap()
+}
+
+fn id_of(store: &ToolchainStore, archive: &[u8]) -> ToolchainId {
     let claimed = ToolchainId(Digest::of(b"not known yet"));
-    let Err(UnpackError::WrongId { found, .. }) = store.unpack(&claimed, archive.as_slice()) else {
-        panic!("a digest came true")
-    };
-    drop(store.unpack(&found, archive.as_slice()).unwrap());
-    found
+    match store.unpack(&claimed, archive) {
+        Err(UnpackError::WrongId { found, .. }) => found,
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Farm {
@@ -237,7 +251,20 @@ impl Client {
     }
 }
 
+impl Client {
+    async fn offer(&mut self, connection: &Connection, toolchain: ToolchainId) -> Request {
+        let mut request = self.open(connection, "/v1/toolchain", None).await;
+        request.writer.send(&ToolchainOffer { toolchain }).await.unwrap();
+        request
+    }
+}
+
 impl Request {
+    /// The answers to an offer, one after the other, and where to upload.
+    async fn receipt(self) -> (FrameReader, FrameWriter) {
+        (FrameReader::new(self.answer.await.unwrap().unwrap().into_body()), self.writer)
+    }
+
     async fn reply(self) -> JobReply {
         let mut reader = FrameReader::new(self.answer.await.unwrap().unwrap().into_body());
         reader.trust();
@@ -296,7 +323,7 @@ fn a_job_whose_client_goes_away_ends_once_and_leaves_nothing() {
 fn a_client_that_stops_in_the_midst_of_a_request_does_not_keep_its_slot() {
     as_user(|| {
         let pace = Pace { idle: Duration::from_millis(300), bytes_per_second: 1 };
-        with_patience(Patience { pace }, 1, |mut farm| async move {
+        with_patience(Patience { pace, ..Patience::default() }, 1, |mut farm| async move {
             let mut client = farm.client(1).await;
             let connection = client.connect().await;
             let silent = client.open(&connection, "/v1/job", Some(job(1))).await;
@@ -346,6 +373,36 @@ fn what_has_arrived_for_a_job_is_there_when_it_runs() {
             }
             let reply = request.reply().await;
             assert!(matches!(reply, JobReply::Finished { .. }), "{reply:?}");
+        });
+    });
+}
+
+#[test]
+fn an_upload_that_stalls_delays_nobody_for_long_and_has_an_end() {
+    as_user(|| {
+        let pace = Pace { idle: Duration::from_secs(2), bytes_per_second: 1 };
+        let patience = Patience { pace, head_start: Duration::from_millis(300) };
+        with_patience(patience, 2, |farm| async move {
+            let archive = archive("tool", b"#!/bin/true");
+            let toolchain = id_of(&farm.toolchains, &archive);
+            let (mut slow, mut quick) = (farm.client(1).await, farm.client(1).await);
+            let (to_slow, to_quick) = (slow.connect().await, quick.connect().await);
+            let (mut answers, _stalled) = slow.offer(&to_slow, toolchain).await.receipt().await;
+            assert_eq!(answers.next::<ToolchainReply>().await.unwrap(), ToolchainReply::Upload);
+            let (mut again, _) = slow.offer(&to_slow, toolchain).await.receipt().await;
+            let refused = again.next::<ToolchainReply>().await.unwrap();
+            assert!(matches!(refused, ToolchainReply::Refused { why: Refusal::Busy, .. }), "{refused:?}");
+
+            let (mut taken, mut writer) = quick.offer(&to_quick, toolchain).await.receipt().await;
+            assert_eq!(taken.next::<ToolchainReply>().await.unwrap(), ToolchainReply::Upload);
+            writer.send_bytes(&archive).await.unwrap();
+            drop(writer);
+            assert_eq!(taken.next::<ToolchainReply>().await.unwrap(), ToolchainReply::Ready);
+
+            let end = answers.next::<ToolchainReply>().await.unwrap();
+            assert!(matches!(end, ToolchainReply::Refused { .. }), "{end:?}");
+            let (mut ready, _) = slow.offer(&to_slow, toolchain).await.receipt().await;
+            assert_eq!(ready.next::<ToolchainReply>().await.unwrap(), ToolchainReply::Ready);
         });
     });
 }

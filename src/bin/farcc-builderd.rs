@@ -8,6 +8,7 @@ use farcc::daemon::pulse::Pulse;
 use farcc::daemon::start::{self, Arguments, Failure};
 use farcc::engine::config::HostPort;
 use farcc::model::exit;
+use farcc::model::limits::{SHORT_WORK_THREADS, UPLOADS_MAX};
 use farcc::os::bus::{self, BuilderObject, Bus, LogControl, commands};
 use farcc::os::config::{self, Sources};
 use farcc::os::net::Identity;
@@ -45,7 +46,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     tracing::debug!(?facts, "sandbox works");
     let toolchains = ToolchainStore::open(&config.cache_dir.join("toolchains"), config.toolchain_cache_bytes)
         .map_err(Failure::with(exit::DIRECTORY))?;
-    start::block_on(async move {
+    let n_blocking = config.slots as usize + UPLOADS_MAX + SHORT_WORK_THREADS;
+    start::block_on(n_blocking, async move {
         let (snapshot, watched) = watch::channel(Default::default());
         let (order, orders) = commands();
         let object = BuilderObject::new(watched.clone(), order);

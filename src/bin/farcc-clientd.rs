@@ -29,7 +29,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     privileges::drop_all().map_err(Failure::with(exit::ROOT))?;
     let log = journal::start("farcc-clientd", config.log).map_err(Failure::with(exit::INTERNAL))?;
     start::log_warnings(&loaded.warnings);
-    start::block_on(async move {
+    start::block_on(start::BLOCKING_THREADS, async move {
         let (snapshot, watched) = watch::channel(Default::default());
         let object = ClientObject::new(watched.clone());
         let serving = tokio::spawn(bus::serve(Bus::Session, bus::CLIENT, object, LogControl::new(log), watched));

@@ -30,7 +30,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     start::log_warnings(&loaded.warnings);
     let identity = Identity::load_or_create(&config.state_dir).map_err(Failure::with(exit::DIRECTORY))?;
     let tokens = config::scheduler_tokens(&config).map_err(Failure::with(exit::CONFIGURATION))?;
-    start::block_on(async move {
+    start::block_on(start::BLOCKING_THREADS, async move {
         let (snapshot, watched) = watch::channel(Default::default());
         let object = SchedulerObject::new(watched.clone());
         let serving = tokio::spawn(bus::serve(Bus::System, bus::SCHEDULER, object, LogControl::new(log), watched));

@@ -100,10 +100,12 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Parsed, OsString> 
     Ok(Parsed::Run(arguments))
 }
 
-/// Runs `serve` on a runtime of its own until it ends. Call it single-threaded: threads start here.
-pub fn block_on<T>(serve: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Runs `serve` on a runtime of its own until it ends, with at most so many threads for work that blocks. Call it single-threaded:
+/// threads start here.
+pub fn block_on<T>(n_blocking: usize, serve: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(n_blocking)
         .build()
         .map_err(|error| Failure::new(exit::INTERNAL, format!("cannot start threads: {error}")))?;
     let served = runtime.block_on(serve);
@@ -164,6 +166,9 @@ pub fn processors() -> u32 {
 pub fn architecture() -> String {
     rustix::system::uname().machine().to_string_lossy().into_owned()
 }
+
+/// Threads for blocking work, where it is all short: files, hashes, compiler drivers.
+pub const BLOCKING_THREADS: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -57,6 +57,13 @@ pub const REQUEST_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Nor may it send so slowly on average that it holds a slot for hours: a tenth of the slowest line that anybody would compile over.
 pub const REQUEST_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
+/// Toolchains that a builder takes in at a time. Each holds a thread, and a disk serves no more of them at once any sooner.
+pub const UPLOADS_MAX: usize = 8;
+/// The first client to offer a toolchain uploads it alone for this long, which is enough for most; then another may as well.
+pub const UPLOAD_HEAD_START: Duration = Duration::from_secs(10);
+/// Threads of a builder for short work (hashing a batch of inputs, reading a result), beside those that jobs and uploads have.
+pub const SHORT_WORK_THREADS: usize = 64;
+
 // Wrapper and client daemon.
 
 /// The daemon sends a sign of life at least this often while a request waits.

@@ -18,7 +18,7 @@ use crate::engine::builder::{Admission, Builder, JobEnd, Settings};
 use crate::engine::wire::farm::{Lease, Refusal};
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, JobId, LeaseId};
-use crate::model::limits::{REQUEST_BYTES_PER_SECOND_MIN, REQUEST_IDLE_MAX};
+use crate::model::limits::{REQUEST_BYTES_PER_SECOND_MIN, REQUEST_IDLE_MAX, UPLOAD_HEAD_START};
 use crate::model::moment::Moment;
 use crate::os::bus::{BuilderSnapshot, BusCommand};
 use crate::os::clock::Clock;
@@ -53,11 +53,14 @@ pub struct Setup {
 pub struct Patience {
     /// For what a client sends.
     pub pace: Pace,
+    /// How long the first client that offers a toolchain uploads it alone.
+    pub head_start: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { pace: Pace { idle: REQUEST_IDLE_MAX, bytes_per_second: REQUEST_BYTES_PER_SECOND_MIN } }
+        let pace = Pace { idle: REQUEST_IDLE_MAX, bytes_per_second: REQUEST_BYTES_PER_SECOND_MIN };
+        Self { pace, head_start: UPLOAD_HEAD_START }
     }
 }
 
@@ -118,7 +121,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
         inbox: inbox.clone(),
         workshop: setup.workshop.clone(),
         toolchains: setup.toolchains.clone(),
-        claims: Claims::default(),
+        claims: Claims::new(setup.patience.head_start),
         name: setup.name.clone(),
         patience: setup.patience,
     });

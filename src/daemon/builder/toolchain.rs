@@ -2,13 +2,15 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::claims::{Claim, Granted};
-use super::session::{Counter, Turned};
+use super::claims::{Offer, Upload};
+use super::session::{Counter, Turned, reply};
 use crate::engine::wire::farm::{Refusal, ToolchainOffer, ToolchainReply};
+use crate::model::id::ClientId;
 use crate::model::toolchain::ToolchainId;
 use crate::os::net::{Body, FrameReader, FrameWriter, Peer, StreamError, body_channel};
 use crate::os::systemd::messages;
@@ -18,50 +20,53 @@ use crate::os::toolchain::ToolchainStore;
 const QUEUE: usize = 16;
 
 impl Counter {
+    /// Waits here, in the request, until there is something to say: a client that goes away meanwhile leaves nothing.
     pub(super) async fn toolchain(&self, peer: &Peer, mut reader: FrameReader) -> Result<Body, Turned> {
         self.open(peer, &mut reader).await?;
         let ToolchainOffer { toolchain } = reader.next().await.map_err(Turned::broken)?;
+        let busy = || Turned::new(Refusal::Busy, "this client offers a toolchain already");
+        let offer = self.claims.offer(ClientId(peer.fingerprint)).ok_or_else(busy)?;
+        let upload = loop {
+            let over = offer.watch();
+            if self.has_toolchain(toolchain).await {
+                return reply(&ToolchainReply::Ready);
+            }
+            match offer.claim(Instant::now(), toolchain) {
+                Ok(upload) => break upload,
+                Err(taken) => taken.wait(over).await,
+            }
+        };
         let (writer, body) = body_channel();
-        let (store, claims) = (self.toolchains.clone(), self.claims.clone());
+        let receipt = Receipt { toolchain, store: self.toolchains.clone(), writer };
         let address = peer.address;
         // Ends with the request: a client that goes away ends its body, or drops the other end of the answer.
         tokio::spawn(async move {
-            let offer = Offer { toolchain, store, writer };
-            let claimed = loop {
-                if offer.is_here().await {
-                    break None;
-                }
-                match claims.claim(toolchain) {
-                    Claim::Granted(granted) => break Some(granted),
-                    Claim::Taken(mut over) => drop(over.changed().await),
-                }
-            };
-            if let Err(error) = offer.answer(claimed, reader).await {
+            if let Err(error) = receipt.take(offer, upload, reader).await {
                 tracing::debug!(farcc_peer = %address, %error, "an offer of a toolchain broke off");
             }
         });
         Ok(body)
     }
+
+    async fn has_toolchain(&self, toolchain: ToolchainId) -> bool {
+        let store = self.toolchains.clone();
+        spawn_blocking(move || store.get(&toolchain).is_some()).await.unwrap_or(false)
+    }
 }
 
-struct Offer {
+/// A toolchain that is about to come.
+struct Receipt {
     toolchain: ToolchainId,
     store: Arc<ToolchainStore>,
     writer: FrameWriter,
 }
 
-impl Offer {
-    async fn is_here(&self) -> bool {
-        let (store, toolchain) = (self.store.clone(), self.toolchain);
-        spawn_blocking(move || store.get(&toolchain).is_some()).await.unwrap_or(false)
-    }
-
-    async fn answer(mut self, claimed: Option<Granted>, reader: FrameReader) -> Result<(), StreamError> {
-        let Some(granted) = claimed else { return self.writer.send(&ToolchainReply::Ready).await };
+impl Receipt {
+    async fn take(mut self, offer: Offer, upload: Upload, reader: FrameReader) -> Result<(), StreamError> {
         self.writer.send(&ToolchainReply::Upload).await?;
         let outcome = self.unpack(reader).await;
-        // Whoever waits must find the tree, or nobody at work on it.
-        drop(granted);
+        // Before the answer: whoever waits must find the tree, or nobody at work on it, and this client may have another.
+        drop((offer, upload));
         let reply = match outcome {
             Ok(()) => ToolchainReply::Ready,
             Err(message) => {
