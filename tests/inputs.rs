@@ -162,7 +162,10 @@ impl Bench {
             }
         }
         let mut bwrap = Command::new("/usr/bin/bwrap");
-        bwrap.args(["--dev-bind", "/", "/", "--bind"]).arg(staged.path()).arg(&self.at).arg("--chdir").arg(&self.at);
+        // As a builder does: bwrap sets `PWD` to what it is told to change to.
+        let pwd = self.env.iter().find(|(name, _)| **name == *b"PWD").map(|(_, pwd)| Path::new(OsStr::from_bytes(pwd)));
+        bwrap.args(["--dev-bind", "/", "/", "--bind"]).arg(staged.path()).arg(&self.at);
+        bwrap.arg("--chdir").arg(pwd.unwrap_or(&self.at));
         bwrap.args(words.iter().map(|word| OsStr::from_bytes(word)));
         (self.environment(&mut bwrap).output().unwrap(), staged)
     }
@@ -450,6 +453,35 @@ fn links_directories_and_detours_are_there() {
         }
         assert!(!manifest.iter().any(|entry| entry.ends_with(" x.h")), "{manifest:?}");
     });
+}
+
+/// Debug information names the directory by `PWD` where that leads to it: the object below is the plain compiler's, name and all.
+#[test]
+fn the_working_directory_keeps_the_name_that_the_build_has_for_it() {
+    for family in [Gcc, Clang] {
+        let mut bench = Bench::new(family);
+        bench.file("t.c", "int f(int x) { return x; }\n").directory("other").link("far", "near").link("near", ".");
+        let at = bench.at.to_str().unwrap().to_owned();
+        let args = ["-g", "-c", "t.c", "-o", "t.o"];
+        let mut with = |pwd: String, test: &dyn Fn(&Bench)| {
+            bench.env.push((bytes("PWD"), bytes(pwd)));
+            test(&bench);
+            bench.env.pop();
+        };
+        with(format!("{at}/far"), &|bench| {
+            bench.run_locally(&args);
+            let object = fs::read(bench.at.join("t.o")).unwrap();
+            let name = format!("{at}/far\0");
+            assert!(object.windows(name.len()).any(|window| window == name.as_bytes()), "PWD is not used");
+            assert_eq!(bench.manifest(&bench.check(&args)), ["l far", "l near", "f t.c"]);
+        });
+        for pwd in [format!("{at}/."), format!("{at}/"), "/proc/self/cwd".to_owned()] {
+            with(pwd, &|bench| assert_eq!(reason(bench.collect(&args)), Reason::UnusableInput));
+        }
+        for pwd in [format!("{at}/other"), format!("{at}/none"), "far".to_owned()] {
+            with(pwd, &|bench| assert_eq!(bench.manifest(&bench.collect(&args).unwrap().1), ["f t.c"]));
+        }
+    }
 }
 
 #[test]

@@ -96,9 +96,36 @@ impl<'a> Collector<'a> {
     fn directories(&mut self, dependencies: &Dependencies) -> Result<(), Why> {
         let working = self.walk(&self.unit.cwd.clone())?;
         self.tree.keep_trail(&working);
+        self.other_name_of(&working)?;
         self.temporary_directory()?;
         self.output_directories()?;
         self.search_directories(dependencies)
+    }
+
+    /// `PWD`: where it leads to the working directory, compilers write it into debug information as it stands, so it must lead
+    /// there in the job as well.
+    fn other_name_of(&mut self, working: &Walked) -> Result<(), Why> {
+        let unit = self.unit;
+        let Some((_, pwd)) = unit.env.iter().find(|(name, _)| name.as_slice() == b"PWD") else { return Ok(()) };
+        if *pwd == unit.cwd || !pwd.starts_with(b"/") {
+            return Ok(());
+        }
+        let unusable = || Why::new(Reason::UnusableInput, format!("PWD is {}", display(pwd)));
+        if is_special(pwd) {
+            // Leads elsewhere for whoever looks: `/proc/self/cwd`.
+            return Err(unusable());
+        }
+        let walked = self.walk(pwd)?;
+        let (End::Directory(named), End::Directory(here)) = (walked.end, working.end) else { return Ok(()) };
+        if (named.device, named.inode) != (here.device, here.inode) {
+            return Ok(());
+        }
+        // A spelling that no job could be started with (`…/.`), or a second mount of the directory.
+        if SandboxPath::new(pwd.as_slice()).is_err() || walked.physical != working.physical {
+            return Err(unusable());
+        }
+        self.tree.keep_trail(&walked);
+        Ok(())
     }
 
     /// gcc puts the assembler's input there.
@@ -502,8 +529,12 @@ fn searched_names(dependencies: &Dependencies) -> Vec<HeaderName> {
 
 /// Devices and kernel interfaces are not files that another machine could have.
 fn refuse_special(physical: &[u8]) -> Result<(), Why> {
-    match [&b"/dev"[..], b"/proc", b"/sys"].iter().any(|special| is_below(physical, special)) {
+    match is_special(physical) {
         true => Err(Why::new(Reason::SpecialInput, display(physical))),
         false => Ok(()),
     }
+}
+
+fn is_special(path: &[u8]) -> bool {
+    [&b"/dev"[..], b"/proc", b"/sys"].iter().any(|special| is_below(path, special))
 }
