@@ -427,6 +427,37 @@ fn has_include_by_another_name() {
     });
 }
 
+/// What the command line defines is read by no dependency list, and can look for files all the same.
+#[test]
+fn has_include_from_the_command_line() {
+    both(|bench| {
+        bench.file("x/opt.h", "").file("sub/beside.h", "").file("sub/use.h", "#if HAVE\nint m;\n#endif\n");
+        bench.file("t.c", "#include \"sub/use.h\"\n#if HAVE\nint x;\n#endif\n");
+        let check = |args: &[&str], file: &str| {
+            let args: Vec<&str> = ["-Ix"].iter().chain(args).chain(&["-c", "t.c", "-o", "t.o"]).copied().collect();
+            let manifest = bench.manifest(&bench.check(&args));
+            assert!(manifest.contains(&format!("f {file}")), "{args:?} {manifest:?}");
+        };
+        check(&["-DHAVE=__has_include(<opt.h>)"], "x/opt.h");
+        check(&["-D", "HAVE=__has_include(<opt.h>)"], "x/opt.h");
+        check(&["--define-macro=HAVE=__has_include(<opt.h>)"], "x/opt.h");
+        check(&["-Wp,-DHAVE=__has_include(<opt.h>)"], "x/opt.h");
+        check(&["-Xpreprocessor", "-DHAVE=__has_include(<opt.h>)"], "x/opt.h");
+        check(&["-DHAS(x)=__has_include(x)", "-DHAVE=HAS(<opt.h>)"], "x/opt.h");
+        check(&["-DHAVE=__has_include(\"beside.h\")"], "sub/beside.h");
+        bench.file("t.c", "#if HAS(<opt.h>)\nint x;\n#endif\n");
+        check(&["-DHAS(x)=__has_include(x)"], "x/opt.h");
+        check(&["-DHAS=__has_include"], "x/opt.h");
+        let refused = |args: &[&str]| reason(bench.collect(&[args, &["-Ix", "-c", "t.c"]].concat()));
+        bench.file("t.c", "#define N <opt.h>\n#if HAS(N)\nint x;\n#endif\n");
+        assert_eq!(refused(&["-DHAS(x)=__has_include(x)"]), Reason::ComputedHasInclude);
+        bench.file("t.c", "#define HAS(k, n) __has_##k(n)\n#if HAS(include, <opt.h>)\nint x;\n#endif\n");
+        assert_eq!(refused(&[]), Reason::ComputedHasInclude);
+        bench.file("t.c", "CODE\n");
+        assert_eq!(refused(&["-DCODE=asm(\".incbin \\\"t.c\\\"\");"]), Reason::Incbin);
+    });
+}
+
 /// A string that happens to name a program, or the output, hides neither from the job.
 #[test]
 fn strings_that_are_no_headers_hide_nothing() {

@@ -140,6 +140,39 @@ impl CompileCommand {
         })
     }
 
+    /// The macros that options define, as the lines of a source would.
+    pub fn definitions(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for option in self.macro_options().filter(|option| option.defines) {
+            let mut parts = option.value.splitn(2, |&byte| byte == b'=');
+            let name = parts.next().unwrap_or_default();
+            let body = parts.next().unwrap_or(b"1");
+            let line = [b"#define ", name, b" ", body].concat();
+            // What is behind a line's end is lost on the compilers.
+            text.extend(line.into_iter().map(|byte| if byte == b'\n' { b' ' } else { byte }));
+            text.push(b'\n');
+        }
+        text
+    }
+
+    /// Whether an option gives the macro `name` another meaning, or none, before the source begins.
+    pub fn redefines(&self, name: &[u8]) -> bool {
+        self.macro_options().any(|option| option.value.split(|&byte| byte == b'=').next() == Some(name))
+    }
+
+    fn macro_options(&self) -> impl Iterator<Item = MacroOption> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Option { role: Role::Define, words, value } => {
+                MacroOption::of(&words[0], value.clone()).into_iter().collect()
+            }
+            Part::Option { role: Role::Preprocessor, value, .. } => {
+                let kept = passed::preprocessor_words(value).map(|words| words.kept).unwrap_or_default();
+                kept.iter().filter_map(|word| MacroOption::of(word, Bytes::from(word.get(2..)?))).collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
     /// The oracle: preprocesses to nowhere, writes what it opened into `depfile` and its search path to standard error.
     ///
     /// None where the source is the only input. `-E -MD` and not `-M`, which does not expand macros in text and so misses
@@ -219,6 +252,22 @@ impl CompileCommand {
         }
         words.push(Bytes::from(self.stage.option()));
         words
+    }
+}
+
+/// `-D` or `-U`, in whatever spelling.
+struct MacroOption {
+    defines: bool,
+    /// `NAME`, `NAME=BODY` or `NAME(ARGUMENTS)=BODY`.
+    value: Bytes,
+}
+
+impl MacroOption {
+    /// None for an assertion (`-A`).
+    fn of(word: &[u8], value: Bytes) -> Option<Self> {
+        let is = |names: [&[u8]; 2]| names.iter().any(|name| word.starts_with(name));
+        let defines = is([b"-D", b"--define-macro"]);
+        (defines || is([b"-U", b"--undefine-macro"])).then_some(Self { defines, value })
     }
 }
 

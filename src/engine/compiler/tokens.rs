@@ -176,7 +176,7 @@ impl Scanner<'_> {
         let name = line[start..].iter().take_while(|&&byte| is_identifier(byte)).count();
         let body = &line[start + name..];
         self.included.extend(literals(body));
-        let operands = operands(body, |name| name.starts_with(b"__has_include"));
+        let operands = operands(body, looks_for_files);
         self.scan.probed_by_macros.extend(operands.literals);
         if operands.has_computed {
             self.scan.has_include_macros.push(line[start..start + name].into());
@@ -186,7 +186,7 @@ impl Scanner<'_> {
     fn condition(&mut self, at: usize) {
         if self.may_matter(at) {
             let line = self.line_without_comments(at);
-            let operands = operands(&line, |name| name.starts_with(b"__has_include"));
+            let operands = operands(&line, looks_for_files);
             self.scan.has_computed_has_include |= operands.has_computed;
         }
     }
@@ -340,6 +340,13 @@ struct Operands {
     has_computed: bool,
 }
 
+/// `__has_include` and its kin, or a beginning of it that `##` could complete. That has no literal operand, so it counts as
+/// computed.
+fn looks_for_files(name: &[u8]) -> bool {
+    let is_beginning = name.starts_with(b"__has_") && b"__has_include".starts_with(name);
+    is_beginning || name.starts_with(b"__has_include")
+}
+
 /// Operands of the identifiers that `is_wanted` picks, those apart that are only tested for being defined.
 fn operands(line: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> Operands {
     let mut found = Operands::default();
@@ -487,6 +494,8 @@ mod tests {
         probed("#if 0 // __has_include is a macro\n#endif // __has_include\n", "", false);
         probed("#if /* \n */ __has_include(X)\n", "", true);
         probed("#if '\"' && __has_include(X)\n", "", true);
+        probed("#if CAT(__has_, include)(<x.h>) || CAT(__has_inc, lude)(<x.h>)\n", "", true);
+        probed("#if __has_builtin(X) || __has_attribute(Y)\n", "", false);
         probed("#if __has_\\\ninclude(<x>)\n", "<x>", false);
         probed(
             "#pragma GCC dependency \"p.h\" text\n_Pragma(\"GCC dependency \\\"q.h\\\"\")",
@@ -503,6 +512,8 @@ mod tests {
         let one = |name: &str| BTreeSet::from([Box::from(name.as_bytes())]);
         assert_eq!(macros("#define HAS(x) __has_include(x)\n"), one("HAS"));
         assert_eq!(macros("# define HAS /* x */ __has_include\n"), one("HAS"));
+        assert_eq!(macros("#define HAS(k, n) __has_##k(n)\n"), one("HAS"));
+        assert_eq!(macros("#define A(x) __has_attribute(x)\n#define B(x) __##x\n"), BTreeSet::new());
         assert_eq!(
             macros("#define NO(x) 0\n#define __has_include(x) 0\n#define L __has_include(<l.h>)\n"),
             BTreeSet::new()

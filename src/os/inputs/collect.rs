@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::engine::compiler::tokens::{HeaderName, Scan};
+use crate::engine::compiler::tokens::{self, HeaderName, Scan};
 use crate::engine::compiler::{CompilerFamily, Language};
 use crate::model::digest::Digest;
 use crate::model::job::{Bytes, Entry, Manifest, Node};
@@ -43,7 +43,7 @@ pub fn complete(unit: &Unit, dependencies: &Dependencies, cache: &ScanCache) -> 
     collector.directories(dependencies)?;
     let read = collector.predicted(dependencies)?;
     collector.named_files()?;
-    collector.refuse_what_only_the_assembler_sees(&read)?;
+    collector.refuse_what_cannot_travel(&read)?;
     collector.quoted_sources(&read)?;
     if unit.command.language.is_preprocessed_by_compiler() {
         collector.header_names(dependencies, &read)?;
@@ -66,6 +66,9 @@ struct Collector<'a> {
     predicted: Predicted,
     system_directories: Vec<Bytes>,
     known: HashMap<Identity, Arc<Known>>,
+    /// Macros of the command line, read as the file that they are to the compiler.
+    definitions: Vec<u8>,
+    defined: Scan,
     /// Physical paths.
     outputs: HashSet<Vec<u8>>,
     /// Size and seconds of modification of each shipped file: what gcc looks at to find the same header once more.
@@ -75,6 +78,8 @@ struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     fn new(unit: &'a Unit, cache: &'a ScanCache) -> Self {
+        let is_preprocessed = unit.command.language.is_preprocessed_by_compiler();
+        let definitions = if is_preprocessed { unit.command.definitions() } else { Vec::new() };
         Self {
             unit,
             cache,
@@ -82,6 +87,8 @@ impl<'a> Collector<'a> {
             predicted: Predicted::default(),
             system_directories: Vec::new(),
             known: HashMap::new(),
+            defined: tokens::scan(&definitions),
+            definitions,
             outputs: HashSet::new(),
             looks: HashSet::new(),
             bytes: 0,
@@ -232,27 +239,33 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn refuse_what_only_the_assembler_sees(&self, read: &[ReadFile]) -> Result<(), Why> {
-        let is_assembler = self.unit.command.language.is_assembler();
-        let is_preprocessed = self.unit.command.language.is_preprocessed_by_compiler();
-        for ReadFile { spelled, known, .. } in read {
-            let scan = &known.scan;
-            let reason = if scan.has_incbin {
-                Reason::Incbin
-            } else if scan.has_asm_include || (is_assembler && scan.has_bare_asm_include) {
-                Reason::AsmInclude
-            } else if is_preprocessed && scan.has_embed {
-                Reason::Embed
-            } else if is_preprocessed && scan.has_computed_has_include {
-                Reason::ComputedHasInclude
-            } else if self.obeys_directives_unasked(scan) {
-                Reason::UnusableInput
-            } else {
-                continue;
-            };
-            return Err(Why::new(reason, display(spelled)));
+    fn refuse_what_cannot_travel(&self, read: &[ReadFile]) -> Result<(), Why> {
+        let files = read.iter().map(|file| (&file.known.scan, display(&file.spelled)));
+        for (scan, name) in files.chain([(&self.defined, "-D".to_owned())]) {
+            if let Some(reason) = self.refusal(scan) {
+                return Err(Why::new(reason, name));
+            }
         }
         Ok(())
+    }
+
+    /// Why a unit with this in one of its files stays here.
+    fn refusal(&self, scan: &Scan) -> Option<Reason> {
+        let is_assembler = self.unit.command.language.is_assembler();
+        let is_preprocessed = self.unit.command.language.is_preprocessed_by_compiler();
+        if scan.has_incbin {
+            Some(Reason::Incbin)
+        } else if scan.has_asm_include || (is_assembler && scan.has_bare_asm_include) {
+            Some(Reason::AsmInclude)
+        } else if is_preprocessed && scan.has_embed {
+            Some(Reason::Embed)
+        } else if is_preprocessed && scan.has_computed_has_include {
+            Some(Reason::ComputedHasInclude)
+        } else if self.obeys_directives_unasked(scan) {
+            Some(Reason::UnusableInput)
+        } else {
+            None
+        }
     }
 
     /// clang runs directives in sources that claim to be preprocessed.
@@ -287,6 +300,7 @@ impl<'a> Collector<'a> {
     /// Whatever `__has_include` could find is shipped.
     fn probed(&mut self, places: &mut Places<'_>, read: &[ReadFile]) -> Result<(), Why> {
         let mut probed = Probed::default();
+        probed.by_macros.extend(self.defined.probed_by_macros.iter().cloned());
         for file in read {
             probed.names.extend(beside(&file.known.scan.probed, &file.spelled));
             probed.by_macros.extend(file.known.scan.probed_by_macros.iter().cloned());
@@ -315,11 +329,15 @@ impl<'a> Collector<'a> {
     fn probed_through_macros(&self, read: &[ReadFile], probed: &mut Probed) -> Result<(), Why> {
         let names = |file: &ReadFile| file.known.scan.has_include_macros.clone();
         let mut macros: BTreeSet<Box<[u8]>> = read.iter().flat_map(names).collect();
+        macros.extend(self.defined.has_include_macros.iter().cloned());
         while !macros.is_empty() {
             if macros.len() > HAS_INCLUDE_MACROS_MAX {
                 return Err(Reason::ComputedHasInclude.into());
             }
             let wanted = Macros::new(macros.clone());
+            let uses = tokens::uses(&self.definitions, &wanted.names);
+            probed.by_macros.extend(uses.probed_by_macros);
+            macros.extend(uses.has_include_macros);
             for file in read {
                 let uses = self.cache.uses(&file.physical, file.identity, &wanted)?;
                 if uses.is_computed {
@@ -345,12 +363,14 @@ impl<'a> Collector<'a> {
             .include_files()
             .map(|name| HeaderName { quoted: true, name: name.as_slice().into() })
             .collect();
+        let defined = self.defined.included.clone();
         // Options search from the working directory on.
         let mut names: BTreeSet<(&[u8], &HeaderName)> =
             searched.iter().chain(&forced).map(|name| (&b"."[..], name)).collect();
         for file in read {
             let directory = directory_of(&file.spelled);
-            let included = file.known.scan.included.iter();
+            // A macro of the command line means a header beside whichever file uses it.
+            let included = file.known.scan.included.iter().chain(&defined);
             names.extend(included.map(|name| (if name.quoted { directory } else { b"." }, name)));
         }
         for (directory, name) in names {
