@@ -458,6 +458,27 @@ fn has_include_from_the_command_line() {
     });
 }
 
+/// A builder's clock is not the caller's.
+#[test]
+fn the_time_of_the_compile_is_told_here() {
+    for family in [Gcc, Clang] {
+        let mut bench = Bench::new(family);
+        bench.file("when.h", "#define WHEN __DATE__ \" \" __TIME__\n").file("t.c", "#include \"when.h\"\n");
+        let args = ["-c", "t.c", "-o", "t.o"];
+        assert_eq!(reason(bench.collect(&args)), Reason::TimeMacro);
+        assert_eq!(reason(bench.collect(&["-D__DATE__=\"never\"", "-c", "t.c"])), Reason::TimeMacro);
+        bench.check(&["-D__DATE__=\"never\"", "-Wp,-D__TIME__=\"never\"", "-c", "t.c", "-o", "t.o"]);
+        bench.file("u.c", "const char *when = __TIMESTAMP__;\n").file("v.c", "const char *when = WHEN;\n");
+        bench.check(&["-c", "u.c", "-o", "u.o"]);
+        assert_eq!(reason(bench.collect(&["-DWHEN=__TIME__", "-c", "v.c"])), Reason::TimeMacro);
+        bench.env.push((bytes("SOURCE_DATE_EPOCH"), bytes("1")));
+        match family {
+            Gcc => drop(bench.check(&args)),
+            Clang => assert_eq!(reason(bench.collect(&args)), Reason::TimeMacro),
+        }
+    }
+}
+
 /// A string that happens to name a program, or the output, hides neither from the job.
 #[test]
 fn strings_that_are_no_headers_hide_nothing() {

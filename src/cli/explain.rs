@@ -27,6 +27,7 @@ pub(crate) fn explain(reason: Reason) -> &'static str {
         Reason::Embed => "The unit embeds a file with #embed.",
         Reason::AsmInclude => "The unit reads a file with the assembler's .include.",
         Reason::ComputedHasInclude => "A __has_include asks for a name that only preprocessing could tell.",
+        Reason::TimeMacro => "__DATE__ or __TIME__ would be the builder's; SOURCE_DATE_EPOCH fixes both for gcc.",
         Reason::Environment => "This variable of the environment changes what the compiler reads or writes.",
         Reason::SpecialInput => "An input or the working directory lies below /dev, /proc or /sys.",
         Reason::OtherView => {

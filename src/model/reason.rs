@@ -63,6 +63,8 @@ reasons! {
     AsmInclude = "asm-include",
     /// `__has_include` on something that only preprocessing could tell.
     ComputedHasInclude = "computed-has-include",
+    /// `__DATE__` or `__TIME__`, and no `SOURCE_DATE_EPOCH` to take them from.
+    TimeMacro = "time-macro",
     /// A variable of the environment changes what the compiler writes or reads.
     Environment = "environment",
     /// An input or the working directory lies below /dev, /proc or /sys.

@@ -42,6 +42,10 @@ pub struct Scan {
     pub has_bare_asm_include: bool,
     /// `#embed` or `__has_embed(…)`.
     pub has_embed: bool,
+    /// `__DATE__`, which is today's.
+    pub has_date: bool,
+    /// `__TIME__`
+    pub has_time: bool,
 }
 
 /// Scans one file.
@@ -86,6 +90,8 @@ impl Scanner<'_> {
                 b'%' if rest.starts_with(b"%:") => self.directive(at + 2),
                 b'?' if rest.starts_with(b"??=") => self.directive(at + 3),
                 b'_' if rest.starts_with(b"__has_") => self.has_file(at),
+                b'_' if rest.starts_with(b"__DATE__") => self.scan.has_date |= self.is_whole_word(at, 8),
+                b'_' if rest.starts_with(b"__TIME__") => self.scan.has_time |= self.is_whole_word(at, 8),
                 b'.' => self.assembler_directive(at),
                 b'd' if rest.starts_with(b"dependency") => self.pragma_dependency(at),
                 _ => {}
@@ -275,6 +281,11 @@ impl Scanner<'_> {
 
     fn skip_identifier(&self, at: usize) -> usize {
         at + self.text[at..].iter().take_while(|&&byte| is_identifier(byte)).count()
+    }
+
+    fn is_whole_word(&self, at: usize, length: usize) -> bool {
+        let is_part = |at: usize| self.text.get(at).is_some_and(|&byte| is_identifier(byte));
+        !(at > 0 && is_part(at - 1)) && !is_part(at + length)
     }
 
     fn is_end_of_line(&self, at: usize) -> bool {
@@ -545,6 +556,17 @@ mod tests {
         assert_eq!(flags("asm(\".include \\\"x\\\"\");"), (false, true, false));
         assert_eq!(flags(".include FILE\n"), (false, false, true));
         assert_eq!(flags("x.include = 1; y.includes; z.incbinary"), (false, false, true));
+    }
+
+    #[test]
+    fn the_time_of_the_compile() {
+        let clock = |text: &str| {
+            let scan = scan(text.as_bytes());
+            (scan.has_date, scan.has_time)
+        };
+        assert_eq!(clock("char s[] = __DATE__ \" \"__TIME__;\n"), (true, true));
+        assert_eq!(clock("__TI\\\nME__"), (false, true));
+        assert_eq!(clock("__TIMESTAMP__ MY__TIME__ __DATE__X __BUILD_DATE__"), (false, false));
     }
 
     #[test]

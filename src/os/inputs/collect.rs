@@ -261,11 +261,23 @@ impl<'a> Collector<'a> {
             Some(Reason::Embed)
         } else if is_preprocessed && scan.has_computed_has_include {
             Some(Reason::ComputedHasInclude)
+        } else if is_preprocessed && self.tells_the_time(scan) {
+            Some(Reason::TimeMacro)
         } else if self.obeys_directives_unasked(scan) {
             Some(Reason::UnusableInput)
         } else {
             None
         }
+    }
+
+    /// By the clock of whichever machine compiles.
+    fn tells_the_time(&self, scan: &Scan) -> bool {
+        let command = &self.unit.command;
+        let is_fixed = || self.unit.env.iter().any(|(name, _)| name.as_slice() == b"SOURCE_DATE_EPOCH");
+        let asks_clock =
+            (scan.has_date && !command.redefines(b"__DATE__")) || (scan.has_time && !command.redefines(b"__TIME__"));
+        // clang before 16 does not know the variable, and which clang this is is not known here.
+        asks_clock && !(command.family == CompilerFamily::Gcc && is_fixed())
     }
 
     /// clang runs directives in sources that claim to be preprocessed.
