@@ -85,7 +85,7 @@ impl Place {
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.dir.path()).env("FARCC_AUTOSTART", "0").env("LC_ALL", "C");
-        for name in ["FARCC_LOG", "FARCC_DISABLE", "FARCC_SOCKET", "XDG_RUNTIME_DIR", "MAKEFLAGS"] {
+        for name in ["FARCC_LOG", "FARCC_DISABLE", "FARCC_LEVEL", "FARCC_SOCKET", "XDG_RUNTIME_DIR", "MAKEFLAGS"] {
             command.env_remove(name);
         }
         command
@@ -881,6 +881,99 @@ fn farcc_is_never_its_own_compiler() {
     let only_farcc = path.rsplit_once(':').unwrap().0;
     let output = with_path(&place, only_farcc, Path::new(FARCC), &["gcc"]);
     assert_eq!(output.status.code(), Some(127));
+}
+
+/// What a launcher under a compiler's name does: starts the next program of the name in PATH that is not itself.
+const LAUNCHER: &str = r#"own=$(readlink -f "$0"); name=${0##*/}; IFS=:
+for dir in $PATH; do
+    [ "$(readlink -f "$dir/$name")" = "$own" ] && continue
+    [ -x "$dir/$name" ] && exec "$dir/$name" "$@"
+done
+echo "$0 finds nothing""#;
+
+/// Two that look for the compiler in PATH find each other.
+#[test]
+fn launchers_and_farcc_do_not_start_each_other_for_ever() {
+    let place = Place::new();
+    for dir in ["launcher", "farcc", "real"] {
+        fs::create_dir(place.path(dir)).unwrap();
+    }
+    symlink(FARCC, place.path("farcc/gcc")).unwrap();
+    place.script("real/gcc", "echo real \"$@\"");
+    let dir = |name: &str| place.path(name).display().to_string();
+    for (launcher, is_known) in [("ccache", true), ("unheard-of", false)] {
+        place.script(launcher, LAUNCHER);
+        fs::remove_file(place.path("launcher/gcc")).ok();
+        symlink(place.path(launcher), place.path("launcher/gcc")).unwrap();
+        let system = "/usr/bin:/bin";
+        for order in [["launcher", "farcc"], ["farcc", "launcher"]] {
+            let path = format!("{}:{}:{}:{system}", dir(order[0]), dir(order[1]), dir("real"));
+            // farcc first, and a launcher that it does not know: neither can tell, but it ends.
+            let is_endless = !is_known && order[0] == "farcc";
+            let programs = [place.path(order[0]).join("gcc"), place.path(order[1]).join("gcc")];
+            for program in programs {
+                let output = with_path(&place, &path, &program, &["-c", "a.c"]);
+                let (stdout, stderr) =
+                    (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+                match is_endless {
+                    false => assert_eq!(stdout, "real -c a.c\n", "{launcher} {path} {stderr}"),
+                    true => assert!(stderr.ends_with("start each other without end\n"), "{stdout} {stderr}"),
+                }
+            }
+            if is_known {
+                let output = with_path(&place, &path, Path::new(FARCC), &["gcc", "-c", "a.c"]);
+                assert_eq!(String::from_utf8_lossy(&output.stdout), "real -c a.c\n", "{path}");
+            }
+        }
+    }
+    // Nothing else is there: a launcher may know a compiler that PATH does not have.
+    place.script("ccache", "echo launched");
+    symlink(place.path("ccache"), place.path("launcher/cc")).unwrap();
+    let output = with_path(&place, &dir("launcher"), Path::new(FARCC), &["cc"]);
+    assert_eq!(output.stdout, b"launched\n");
+}
+
+/// The outer one may hold the only local slot until the inner one has ended.
+#[test]
+fn beneath_a_compiler_nobody_is_asked() {
+    let place = Place::with_source();
+    let script = place.script("cc.sh", &format!("exec {FARCC} gcc \"$@\""));
+    let words = [script.to_str().unwrap(), "-c", "a.c", "-o", "a.o"];
+    let plain = place.plain(COMPILE);
+    let one_request = |answer: FromDaemon| {
+        // A second request would find nobody who answers.
+        FakeDaemon::with(move |mut conversation, _| {
+            conversation.say(&answer);
+            conversation.hear();
+        })
+    };
+    for answer in [run_local(), step_aside()] {
+        let daemon = one_request(answer);
+        let output = place.farcc(&daemon, &words).env("FARCC_LOG", "info").output().unwrap();
+        assert_eq!(place.read("a.o"), plain.0);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("farcc: a.c: stepping aside: local-option: FARCC_LEVEL\n"), "{said}");
+        daemon.finish();
+    }
+}
+
+/// A build that farcc is put in front of has its own units distributed.
+#[test]
+fn beneath_what_is_no_compiler_everything_is_asked() {
+    let place = Place::new();
+    let script = place.script("build", "echo \"level ${FARCC_LEVEL-none}\"");
+    let rustc = place.script("rustc", "echo \"level ${FARCC_LEVEL-none}\"");
+    let unknown = FromDaemon::StepAside { why: Why::from(Reason::UnknownCompiler) };
+    let daemon = FakeDaemon::with(move |mut conversation, _| {
+        conversation.say(&unknown);
+    });
+    let output = place.farcc(&daemon, &[script.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.stdout, b"level none\n");
+    daemon.finish();
+    for program in [script, rustc] {
+        let output = with_path(&place, "/usr/bin:/bin", Path::new(FARCC), &[program.to_str().unwrap()]);
+        assert_eq!(output.stdout, b"level none\n", "{program:?}");
+    }
 }
 
 /// gcc finds its parts from its name: by that name in PATH, or beside it. Neither may lead to farcc.

@@ -84,3 +84,8 @@ impl ToolchainManifest {
             .sum()
     }
 }
+/// Set for a compiler that farcc runs, and so for all that it starts: a wrapper that sees it is the plain compiler at once.
+pub const LEVEL_VARIABLE: &str = "FARCC_LEVEL";
+
+/// Programs that go by compilers' names and start the compiler, which they look for in `PATH`.
+pub const LAUNCHERS: &[&str] = &["ccache", "sccache", "distcc", "icecc", "farcc", "colorgcc"];

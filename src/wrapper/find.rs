@@ -1,8 +1,12 @@
 //! Finds the program that farcc stands for, and never farcc itself.
 //!
 //! Three things are "itself": this very file, under whatever name; another farcc (a second installation earlier in PATH
-//! would otherwise call this one, and this one that); a script that calls farcc under the compiler's name. Other wrappers
-//! (ccache, distcc, icecc) are ordinary programs.
+//! would otherwise call this one, and this one that); a script that calls farcc under the compiler's name.
+//!
+//! Other launchers (ccache, distcc, icecc) stand under compilers' names too and look for the next one in PATH: should that be
+//! farcc, each would start the other for ever. So farcc called by a link looks behind that link's directory only, as they do,
+//! and a launcher is passed over unless the build names it or PATH has nothing else. Launchers nobody knows are left: for
+//! those there is a bound ([`super::unit`]).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -13,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use crate::model::toolchain::LAUNCHERS;
 use crate::os::sys::wrapper::NOTE_NAME;
 use crate::wrapper::invocation::Command;
 
@@ -34,6 +39,8 @@ pub(crate) enum FindError {
     NoSuchFile,
     #[error("Permission denied")]
     NotExecutable,
+    #[error("it and farcc start each other without end")]
+    Endless,
 }
 
 impl FindError {
@@ -41,7 +48,7 @@ impl FindError {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Self::NotFound | Self::NoSuchFile => 127,
-            Self::NotExecutable => 126,
+            Self::NotExecutable | Self::Endless => 126,
         }
     }
 }
@@ -50,16 +57,19 @@ impl FindError {
 pub(crate) fn find(command: &Command, path: Option<&OsStr>) -> Result<Compiler, FindError> {
     let own = Path::new(OWN_PROGRAM).metadata().ok();
     let named = Path::new(&command.name);
+    let search =
+        Search { name: command.base_name(), path: path.unwrap_or(OsStr::new(DEFAULT_PATH)), own: own.as_ref() };
     if !command.name.as_bytes().contains(&b'/') {
-        let Found { path, behind_farcc } = search(command.base_name(), path, own.as_ref())?;
+        let start = if command.is_link { search.behind_first_farcc() } else { 0 };
+        let Found { path, is_hidden } = search.from(start)?;
         // gcc looks itself up in PATH, and would find farcc before itself.
-        let argv0 = if behind_farcc { path.clone().into_os_string() } else { command.name.clone() };
+        let argv0 = if is_hidden { path.clone().into_os_string() } else { command.name.clone() };
         return Ok(Compiler { path, argv0 });
     }
     match candidate(named, own.as_ref()) {
         Candidate::Program => Ok(Compiler { path: named.to_owned(), argv0: command.name.clone() }),
         Candidate::Farcc => {
-            let Found { path, .. } = search(command.base_name(), path, own.as_ref())?;
+            let Found { path, .. } = search.from(search.behind_directory_of(named))?;
             Ok(Compiler { argv0: path.clone().into_os_string(), path })
         }
         Candidate::NotExecutable => Err(FindError::NotExecutable),
@@ -67,32 +77,71 @@ pub(crate) fn find(command: &Command, path: Option<&OsStr>) -> Result<Compiler, 
     }
 }
 
-struct Found {
-    path: PathBuf,
-    /// Whoever else looks for the name in PATH finds farcc.
-    behind_farcc: bool,
+/// Looks for one name in `PATH`.
+struct Search<'a> {
+    name: &'a OsStr,
+    path: &'a OsStr,
+    own: Option<&'a Metadata>,
 }
 
-/// The first program called `name` in `path` that is not farcc.
-fn search(name: &OsStr, path: Option<&OsStr>, own: Option<&Metadata>) -> Result<Found, FindError> {
-    let mut error = FindError::NotFound;
-    let mut behind_farcc = false;
-    if name.is_empty() {
-        return Err(error);
+struct Found {
+    path: PathBuf,
+    /// Whoever else looks for the name in PATH finds farcc, or another launcher.
+    is_hidden: bool,
+}
+
+impl Search<'_> {
+    fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.path.as_bytes().split(|&byte| byte == b':').map(|dir| match dir {
+            // An empty entry is the working directory.
+            b"" => Path::new("."),
+            dir => Path::new(OsStr::from_bytes(dir)),
+        })
     }
-    for dir in path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes().split(|&byte| byte == b':') {
-        // An empty entry is the working directory.
-        let dir = if dir.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(dir)) };
-        let found = dir.join(name);
-        match candidate(&found, own) {
-            Candidate::Program if calls_farcc(&found) => behind_farcc = true,
-            Candidate::Program => return Ok(Found { path: found, behind_farcc }),
-            Candidate::NotExecutable => error = FindError::NotExecutable,
-            Candidate::Farcc => behind_farcc = true,
-            Candidate::Absent => {}
+
+    /// The entry after the one by which a shell has found farcc under this name; the first if there is none.
+    fn behind_first_farcc(&self) -> usize {
+        let is_farcc = |dir: &Path| matches!(candidate(&dir.join(self.name), self.own), Candidate::Farcc);
+        self.directories().position(is_farcc).map_or(0, |at| at + 1)
+    }
+
+    /// The entry after the directory in which `link` is; the first if it is in none.
+    fn behind_directory_of(&self, link: &Path) -> usize {
+        let identity = |dir: &Path| dir.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+        let wanted = link.parent().and_then(identity);
+        let is_wanted = |dir: &Path| wanted.is_some() && identity(dir) == wanted;
+        self.directories().position(is_wanted).map_or(0, |at| at + 1)
+    }
+
+    /// The first program of the name, from the entry `start` on, that is not farcc; a launcher only for want of another.
+    fn from(&self, start: usize) -> Result<Found, FindError> {
+        let mut error = FindError::NotFound;
+        let mut is_hidden = start > 0;
+        let mut launcher = None;
+        if self.name.is_empty() {
+            return Err(error);
         }
+        for found in self.directories().skip(start).map(|dir| dir.join(self.name)) {
+            match candidate(&found, self.own) {
+                Candidate::Program if calls_farcc(&found) => is_hidden = true,
+                Candidate::Program if self.is_masking_launcher(&found) => {
+                    is_hidden = true;
+                    launcher.get_or_insert(found);
+                }
+                Candidate::Program => return Ok(Found { path: found, is_hidden }),
+                Candidate::NotExecutable => error = FindError::NotExecutable,
+                Candidate::Farcc => is_hidden = true,
+                Candidate::Absent => {}
+            }
+        }
+        launcher.map(|path| Found { path, is_hidden: true }).ok_or(error)
     }
-    Err(error)
+
+    /// Under a compiler's name; `farcc ccache gcc` means ccache.
+    fn is_masking_launcher(&self, path: &Path) -> bool {
+        let is_launcher = |name: &OsStr| LAUNCHERS.iter().any(|launcher| name == *launcher);
+        !is_launcher(self.name) && path.canonicalize().is_ok_and(|real| real.file_name().is_some_and(is_launcher))
+    }
 }
 
 enum Candidate {

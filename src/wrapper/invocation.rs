@@ -21,6 +21,8 @@ pub(crate) struct Command {
     /// The compiler as the build named it: its `argv[0]`.
     pub(crate) name: OsString,
     pub(crate) arguments: Vec<OsString>,
+    /// farcc was called by this name, as a link, and not in front of it.
+    pub(crate) is_link: bool,
 }
 
 impl Invocation {
@@ -29,7 +31,7 @@ impl Invocation {
         let Some(own_name) = words.next() else { return Self::Help };
         // By a symlink's name (`/usr/lib/farcc/gcc`): the link's name is the compiler's.
         if base_name(&own_name) != OWN_NAME {
-            return Self::Compile(Command { name: own_name, arguments: words.collect() });
+            return Self::Compile(Command { name: own_name, arguments: words.collect(), is_link: true });
         }
         let Some(first) = words.next() else { return Self::Help };
         let rest: Vec<OsString> = words.collect();
@@ -45,13 +47,17 @@ impl Invocation {
             Some("--start-server") => Self::StartDaemon,
             Some("--stop-server") => Self::control(&["stop"]),
             Some("--") => match rest.split_first() {
-                Some((name, arguments)) => Self::Compile(Command { name: name.clone(), arguments: arguments.to_vec() }),
+                Some((name, arguments)) => Self::compile(name.clone(), arguments.to_vec()),
                 None => Self::Help,
             },
             // A launcher in front of a launcher.
             _ if base_name(&first) == OWN_NAME => Self::parse([vec![first], rest].concat()),
-            _ => Self::Compile(Command { name: first, arguments: rest }),
+            _ => Self::compile(first, rest),
         }
+    }
+
+    fn compile(name: OsString, arguments: Vec<OsString>) -> Self {
+        Self::Compile(Command { name, arguments, is_link: false })
     }
 
     fn control(words: &[&str]) -> Self {

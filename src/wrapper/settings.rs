@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::model::toolchain::LEVEL_VARIABLE;
 use crate::os::local::SocketPlaces;
 use crate::wrapper::log::Level;
 
@@ -14,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) autostart: bool,
     /// `FARCC_LOG`.
     pub(crate) log: Level,
+    /// `FARCC_LEVEL`: how many compilers that farcc has started are around this process; [`super::unit`] has the rule.
+    pub(crate) level: u32,
     pub(crate) places: SocketPlaces,
     /// `PATH`, where compilers are looked for.
     pub(crate) path: Option<OsString>,
@@ -27,6 +30,7 @@ impl Settings {
             disabled: variable("FARCC_DISABLE").is_some() && !is("FARCC_DISABLE", "0"),
             autostart: !is("FARCC_AUTOSTART", "0"),
             log: Level::from_word(variable("FARCC_LOG")),
+            level: variable(LEVEL_VARIABLE).and_then(|level| level.to_str()?.parse().ok()).unwrap_or(0),
             places: SocketPlaces::new(
                 variable("FARCC_SOCKET").map(PathBuf::from),
                 variable("XDG_RUNTIME_DIR").map(PathBuf::from),

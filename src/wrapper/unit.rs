@@ -1,12 +1,23 @@
 //! One command from the question to its end: elsewhere, here, or not farcc's business at all.
+//!
+//! A compiler may come back to farcc: a script by a compiler's name that calls it, a launcher that finds it in PATH. The inner
+//! farcc must not ask the daemon then, since the outer one may hold the last local slot until the inner one has ended. So a
+//! compiler that farcc runs, or becomes, has `FARCC_LEVEL` in its environment, and a farcc that sees it is the plain compiler
+//! at once; one that sees it too often is part of a circle and ends it.
+//!
+//! Only a compiler has it: by the daemon's word, or by its name where no daemon has said anything. Anything else that farcc is
+//! put in front of (make, cargo, rustc with the build scripts around it) may start a build whose units are to be distributed.
 
+use std::ffi::OsStr;
 use std::fmt::Arguments;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::engine::wire::local::{Finished, FromDaemon, ToDaemon};
 use crate::model::reason::{Reason, Why};
+use crate::model::toolchain::LEVEL_VARIABLE;
 use crate::os::local::{Link, LinkError};
 use crate::os::sys::wrapper::GivenSignals;
-use crate::wrapper::find::{Compiler, find};
+use crate::wrapper::find::{Compiler, FindError, find};
 use crate::wrapper::invocation::Command;
 use crate::wrapper::log::{Level, say};
 use crate::wrapper::settings::Settings;
@@ -14,7 +25,9 @@ use crate::wrapper::{autostart, local, outputs, request};
 
 /// Does what `command` says, by whatever way; the exit status is the compiler's.
 pub(crate) fn compile(command: &Command, settings: &Settings, signals: GivenSignals) -> u8 {
-    let compiler = match find(command, settings.path.as_deref()) {
+    let is_endless = settings.level >= LEVELS_MAX;
+    let found = if is_endless { Err(FindError::Endless) } else { find(command, settings.path.as_deref()) };
+    let compiler = match found {
         Ok(compiler) => compiler,
         Err(error) => {
             // What a shell would say in our place.
@@ -47,6 +60,9 @@ impl Unit<'_> {
         if self.settings.disabled {
             return Some(Why::new(Reason::LocalOption, "FARCC_DISABLE"));
         }
+        if self.settings.level > 0 {
+            return Some(Why::new(Reason::LocalOption, LEVEL_VARIABLE));
+        }
         let is_rust = self.command.base_name().to_str().is_some_and(|name| RUST.contains(&name));
         is_rust.then(|| Reason::Rustc.into())
     }
@@ -71,23 +87,27 @@ impl Unit<'_> {
             FromDaemon::StepAside { why } => self.step_aside(&why),
             FromDaemon::Upgrade { speaks } => {
                 self.log(Level::Error, format_args!("local: the daemon speaks version {speaks}; restart it"));
-                self.become_compiler()
+                self.become_unknown()
             }
             FromDaemon::SignOfLife | FromDaemon::Answer { .. } => {
                 self.log(Level::Error, format_args!("local: the daemon answers what was not asked"));
-                self.become_compiler()
+                self.become_unknown()
             }
         }
     }
 
     fn step_aside(&self, why: &Why) -> u8 {
         self.log(Level::Info, format_args!("stepping aside: {why}"));
-        self.become_compiler()
+        match why.reason {
+            Reason::Rustc | Reason::UnknownCompiler => self.become_program(),
+            _ if self.settings.disabled => self.become_program(),
+            _ => self.become_compiler(),
+        }
     }
 
     fn run_local(&self, link: &Link, why: &Why) -> u8 {
         self.log(Level::Info, format_args!("local: {why}"));
-        local::run_compiler(&self.compiler, &self.command.arguments, self.signals, link)
+        local::run_compiler(&self.compiler, &self.command.arguments, self.inner_level(), self.signals, link)
     }
 
     fn finish(&self, mut link: Link, finished: &Finished) -> u8 {
@@ -107,11 +127,27 @@ impl Unit<'_> {
     fn give_up(&self, error: &LinkError) -> u8 {
         let level = if matches!(error, LinkError::NoDaemon) { Level::Info } else { Level::Error };
         self.log(level, format_args!("local: {error}"));
-        self.become_compiler()
+        self.become_unknown()
+    }
+
+    /// Nobody has said what the program is.
+    fn become_unknown(&self) -> u8 {
+        match is_compilers_name(self.command.base_name()) {
+            true => self.become_compiler(),
+            false => self.become_program(),
+        }
     }
 
     fn become_compiler(&self) -> u8 {
-        local::become_program(&self.compiler.path, &self.compiler.argv0, &self.command.arguments, self.signals)
+        local::become_compiler(&self.compiler, &self.command.arguments, Some(self.inner_level()), self.signals)
+    }
+
+    fn become_program(&self) -> u8 {
+        local::become_compiler(&self.compiler, &self.command.arguments, None, self.signals)
+    }
+
+    fn inner_level(&self) -> u32 {
+        self.settings.level + 1
     }
 
     fn log(&self, level: Level, words: Arguments<'_>) {
@@ -120,6 +156,14 @@ impl Unit<'_> {
         }
     }
 }
+
+fn is_compilers_name(name: &OsStr) -> bool {
+    let is_in = |word: &&str| name.as_bytes().windows(word.len()).any(|window| window == word.as_bytes());
+    ["cc", "++", "clang"].iter().any(is_in)
+}
+
+/// Compilers around one another, each started by the one before through farcc: scripts upon scripts have two or three.
+const LEVELS_MAX: u32 = 16;
 
 /// Programs that are certainly no compilers of C: cargo asks for them hundreds of times, and starting a daemon for that
 /// would be of no use.

@@ -15,6 +15,7 @@ use crate::engine::compiler::search::SearchPath;
 use crate::model::job::Bytes;
 use crate::model::limits::{DEPENDENCY_OUTPUT_BYTES_MAX, DEPENDENCY_RUN_MAX};
 use crate::model::reason::{Reason, Why};
+use crate::model::toolchain::LEVEL_VARIABLE;
 use crate::os::inputs::Unit;
 use crate::os::inputs::tree::os_path;
 
@@ -57,6 +58,8 @@ fn command(unit: &Unit, argv: &[Bytes]) -> Command {
         .envs(unit.env.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))))
         // The search path is read out of the messages.
         .env("LC_ALL", "C")
+        // A script that calls farcc must not turn to the daemon that is asking.
+        .env(LEVEL_VARIABLE, "1")
         .current_dir(os_path(&unit.cwd))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

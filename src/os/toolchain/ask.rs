@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::model::limits::{DRIVER_ANSWER_BYTES_MAX, DRIVER_ANSWER_MAX};
+use crate::model::toolchain::LEVEL_VARIABLE;
 use crate::os::process::{Command, Output, SpawnError};
 
 /// A driver to ask, by the path it is called under, with the options that go with each question.
@@ -37,7 +38,8 @@ impl Driver<'_> {
     /// Whatever comes, success or not.
     pub(super) fn run(&self, question: &[&str]) -> Result<Output, SpawnError> {
         // Only what a driver needs to answer, and in English: messages are parsed.
-        let env = [("PATH", self.search_path), ("LC_ALL", OsStr::new("C"))];
+        // A script that calls farcc must not turn to the daemon that is asking.
+        let env = [("PATH", self.search_path), ("LC_ALL", OsStr::new("C")), (LEVEL_VARIABLE, OsStr::new("1"))];
         let command = Command::new(self.path).args(self.selectors).args(question).env(env);
         command.wall(DRIVER_ANSWER_MAX).output_bytes(DRIVER_ANSWER_BYTES_MAX).run()
     }

@@ -15,7 +15,7 @@ use crate::engine::toolchain::driver::{self, Family, Identity};
 use crate::engine::toolchain::locale::LocaleVariables;
 use crate::model::digest::DigestBuilder;
 use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
-use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
+use crate::model::toolchain::{LAUNCHERS, ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
 use crate::os::process::SpawnError;
 use crate::os::toolchain::archive::{self, ArchiveError};
 use crate::os::toolchain::ask::{AskError, Driver};
@@ -172,9 +172,6 @@ fn check_program(program: &Path) -> Result<(), PackError> {
         Err(source) => Err(PackError::Program { path: program.to_owned(), source }),
     }
 }
-
-/// Programs that go by compilers' names.
-const LAUNCHERS: &[&str] = &["ccache", "sccache", "distcc", "icecc", "farcc", "colorgcc"];
 
 /// The other names of this compiler, C and C++: one toolchain serves both.
 fn add_siblings(
