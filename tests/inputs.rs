@@ -654,6 +654,19 @@ fn units_that_stay_here() {
     });
 }
 
+/// The dependency run would read a pipe empty, and the compiler would wait for ever.
+#[test]
+fn pipes_are_left_to_the_compiler() {
+    both(|bench| {
+        bench.file("t.c", "int x;\n").directory("d").link("d/l.c", "../pipe.c");
+        assert!(Command::new("mkfifo").arg(bench.at.join("pipe.c")).status().unwrap().success());
+        for args in [&["pipe.c"][..], &["d/l.c"], &["-include", "pipe.c", "t.c"], &["-imacros", "./pipe.c", "t.c"]] {
+            assert_eq!(reason(bench.collect(&[&["-c"], args].concat())), Reason::SpecialInput, "{args:?}");
+        }
+        assert_eq!(reason(bench.collect(&["-c", "-include", "/dev/fd/0", "t.c"])), Reason::SpecialInput);
+    });
+}
+
 #[test]
 fn assembler_sources() {
     both(|bench| {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags};
 use tokio::sync::Semaphore;
 
 use super::forecast::{Forecasts, Sourcing};
@@ -19,6 +22,7 @@ use crate::engine::compiler::{
 use crate::engine::wire::farm::Class;
 use crate::engine::wire::local::CompileRequest;
 use crate::model::job::Bytes;
+use crate::model::limits::ARGUMENT_BYTES_MAX;
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
 use crate::os::inputs::{ScanCache, Unit as Wanted};
@@ -131,7 +135,7 @@ impl Workbench {
         if let Some(name) = request.argv.first_mut() {
             name.clone_from(&request.compiler);
         }
-        let (expanded, response_files) = match expand_response_files(&request.argv, &cwd) {
+        let (expanded, response_files) = match expanded(&request.argv, &cwd).await {
             Ok(expanded) => expanded,
             Err(why) => return Prepared::StepAside(why),
         };
@@ -272,6 +276,16 @@ fn selectors(command: &CompileCommand, cwd: &Path) -> Vec<OsString> {
     selected
 }
 
+/// The words that `argv` comes to, and the response files in it.
+async fn expanded(argv: &[Bytes], cwd: &Path) -> Result<(Vec<Bytes>, Vec<Bytes>), Why> {
+    if !argv.iter().any(|word| word.starts_with(b"@")) {
+        return Ok((argv.to_vec(), Vec::new()));
+    }
+    let (argv, cwd) = (argv.to_vec(), cwd.to_owned());
+    let read = spawn_blocking(move || expand_response_files(&argv, &cwd)).await;
+    read.map_err(|error| Why::new(Reason::UnusableInput, error.to_string()))?
+}
+
 /// Reads the response files that `argv` names, as the compiler would; returns the words and the files.
 fn expand_response_files(argv: &[Bytes], cwd: &Path) -> Result<(Vec<Bytes>, Vec<Bytes>), Why> {
     let mut files = Files::default();
@@ -282,10 +296,52 @@ fn expand_response_files(argv: &[Bytes], cwd: &Path) -> Result<(Vec<Bytes>, Vec<
                 return Ok((words, read.collect()));
             }
             Expansion::Needs(path) => {
-                // One that cannot be read is no response file: the compiler takes the word as it is.
-                let content = std::fs::read(cwd.join(OsStr::from_bytes(&path))).ok().map(Bytes::from);
+                let content = response_file(&cwd.join(OsStr::from_bytes(&path)))?;
                 files.insert(path, content);
             }
         }
+    }
+}
+
+/// The content of one; none if it cannot be read: the compiler takes the word as it is then. A pipe is not touched, since what is
+/// read here would be lost to the compiler, and `/dev/fd/63` is another file for the caller than it is here.
+fn response_file(path: &Path) -> Result<Option<Bytes>, Why> {
+    let unusable = |reason| Err(Why::new(reason, path.display().to_string()));
+    let Ok(metadata) = path.metadata() else { return Ok(None) };
+    let is_special = ["/dev", "/proc", "/sys"].iter().any(|special| path.starts_with(special));
+    if is_special || !metadata.is_file() {
+        return unusable(Reason::SpecialInput);
+    }
+    // It may have become a pipe meanwhile.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return Ok(None) };
+    let mut content = Vec::new();
+    match File::from(file).take(ARGUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut content) {
+        Ok(bytes) if bytes > ARGUMENT_BYTES_MAX => unusable(Reason::TooLarge),
+        Ok(_) => Ok(Some(Bytes::from(content))),
+        Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_files_are_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("words"), "-c a.c").unwrap();
+        std::fs::File::create(at("endless")).unwrap().set_len(ARGUMENT_BYTES_MAX as u64 + 1).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), Mode::RUSR).unwrap();
+        let expand = |word: &str| {
+            let argv = [Bytes::from(*b"gcc"), Bytes::from(word.as_bytes())];
+            expand_response_files(&argv, directory.path()).map(|(words, _)| words.len()).map_err(|why| why.reason)
+        };
+        assert_eq!(expand("@words"), Ok(3));
+        assert_eq!(expand("@none"), Ok(2));
+        assert_eq!(expand("@pipe"), Err(Reason::SpecialInput));
+        assert_eq!(expand("@/dev/fd/0"), Err(Reason::SpecialInput));
+        assert_eq!(expand("@endless"), Err(Reason::TooLarge));
     }
 }

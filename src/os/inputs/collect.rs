@@ -1,6 +1,7 @@
 //! Puts a unit's inputs together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs;
 use std::sync::Arc;
 
 use crate::engine::compiler::tokens::{self, HeaderName, Scan};
@@ -13,7 +14,7 @@ use crate::model::reason::{Reason, Why};
 use crate::os::inputs::cache::{Identity, Known, Macros, ScanCache};
 use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::{self, Dependencies};
-use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display};
+use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display, os_path};
 use crate::os::inputs::{Inputs, Predicted, Unit, is_below};
 
 /// Finds and hashes everything a compile of `unit` could read: [`ask`], then [`complete`].
@@ -30,6 +31,7 @@ pub fn collect(unit: &Unit, cache: &ScanCache) -> Result<Inputs, Why> {
 /// The reason for which the unit stays local.
 pub fn ask(unit: &Unit) -> Result<Dependencies, Why> {
     refuse_special(&unit.cwd)?;
+    refuse_streams(unit)?;
     dependency_run::run(unit)
 }
 
@@ -565,6 +567,19 @@ fn refuse_special(physical: &[u8]) -> Result<(), Why> {
         true => Err(Why::new(Reason::SpecialInput, display(physical))),
         false => Ok(()),
     }
+}
+
+/// What can be read only once is left to the compiler: the dependency run would take it away. `/dev/fd/63` is another file for
+/// the caller than it is here.
+fn refuse_streams(unit: &Unit) -> Result<(), Why> {
+    let named = std::iter::once(&unit.command.source).chain(unit.command.include_files());
+    for name in named {
+        let found = fs::metadata(os_path(&unit.cwd).join(os_path(name)));
+        if is_special(name) || found.is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Why::new(Reason::SpecialInput, display(name)));
+        }
+    }
+    Ok(())
 }
 
 fn is_special(path: &[u8]) -> bool {
