@@ -614,6 +614,26 @@ fn a_system_header_behind_a_link_need_not_be_listed() {
     });
 }
 
+/// The system position wins where a directory has two, and what a system header includes is one too.
+#[test]
+fn compilers_decide_what_a_system_header_is() {
+    both(|bench| {
+        bench.file("sys/s.h", "#include <conf.h>\n#include \"beside.h\"\n").file("sys/beside.h", "");
+        bench.file("usr/conf.h", "#include \"deep.h\"\n").file("usr/deep.h", "").file("usr/own.h", "");
+        bench.file("t.c", "#include <s.h>\n#include <own.h>\n#include <stdio.h>\n");
+        for args in [
+            &["-I/usr/include", "-I/usr/local/include", "-Iusr", "-isystem", "sys"][..],
+            &["-Isys", "-isystem", "sys", "-Iusr"],
+            &["-isystem", "sys", "-Iusr"],
+        ] {
+            let inputs = bench.check(&[args, &["-MMD", "-c", "t.c", "-o", "t.o"]].concat());
+            let check = |list: &str| inputs.check_dependencies(list.as_bytes(), false).map_err(|why| why.detail);
+            assert_eq!(check("x: t.c usr/own.h"), Ok(()), "{args:?}");
+            assert_eq!(check("x: t.c"), Err(bench.at.join("usr/own.h").to_str().unwrap().to_owned()), "{args:?}");
+        }
+    });
+}
+
 #[test]
 fn a_list_that_differs_is_refused() {
     both(|bench| {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::forecast::{Forecasts, Sourcing};
 use super::pool::Pool;

@@ -11,6 +11,8 @@ pub struct SearchPath {
     pub bracket: Vec<Bytes>,
     /// Named again, so left out by the compiler. They exist, and must exist wherever the same chain is to come out.
     pub duplicates: Vec<Bytes>,
+    /// Those of them that are still searched, as system directories.
+    pub system_duplicates: Vec<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,9 @@ impl SearchPath {
     fn take(&mut self, section: &Section, line: &[u8]) -> Result<(), SearchPathError> {
         let chain = match section {
             Section::Before => {
+                if line == b"  as it is a non-system directory that duplicates a system directory" {
+                    self.system_duplicates.extend(self.duplicates.last().cloned());
+                }
                 let duplicate = line.strip_prefix(b"ignoring duplicate directory \"");
                 self.duplicates.extend(duplicate.and_then(|rest| rest.strip_suffix(b"\"")).map(Bytes::from));
                 return Ok(());
@@ -87,12 +92,13 @@ mod tests {
     #[test]
     fn both_chains_and_what_is_ignored() {
         let text = b"Target: x\nignoring nonexistent directory \"/none\"\nignoring duplicate directory \"a\"\n  as it is a \
-            non-system directory that duplicates a system directory\n#include \"...\" search starts here:\n q\n#include \
+            non-system directory that duplicates a system directory\nignoring duplicate directory \"b\"\n#include \"...\" search starts here:\n q\n#include \
             <...> search starts here:\n with blank\n /usr/include\nEnd of search list.\nx.c:1: warning\n";
         let found = SearchPath::parse(text).unwrap();
         assert_eq!(found.quote, list(&["q"]));
         assert_eq!(found.bracket, list(&["with blank", "/usr/include"]));
-        assert_eq!(found.duplicates, list(&["a"]));
+        assert_eq!(found.duplicates, list(&["a", "b"]));
+        assert_eq!(found.system_duplicates, list(&["a"]));
     }
 
     #[test]

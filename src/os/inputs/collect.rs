@@ -186,6 +186,9 @@ impl<'a> Collector<'a> {
         for directory in self.unit.command.user_directories() {
             user.insert(self.walk(directory)?.physical);
         }
+        for directory in &dependencies.search.system_duplicates {
+            user.remove(&self.walk(directory)?.physical);
+        }
         let mut system = Vec::new();
         for directory in &dependencies.search.bracket {
             let physical = self.walk(directory)?.physical;
@@ -211,6 +214,7 @@ impl<'a> Collector<'a> {
             let known = self.ship(&walked, stat)?;
             let physical = Bytes::from(walked.physical);
             self.predicted.physical.insert(physical.clone());
+            self.predicted.names.push((spelled.clone(), physical.clone(), Arc::clone(&known)));
             read.push(ReadFile { spelled: spelled.clone(), physical, identity: stat.identity, known });
         }
         self.predicted.spelled = dependencies.files.iter().cloned().collect();

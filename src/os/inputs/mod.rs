@@ -16,14 +16,15 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::engine::compiler::{CompileCommand, depfile};
 use crate::model::digest::Digest;
 use crate::model::job::{Bytes, Manifest};
 use crate::model::reason::{Reason, Why};
 
-use cache::Identity;
 pub use cache::ScanCache;
+use cache::{Identity, Known};
 pub use collect::{ask, collect, complete};
 pub use dependency_run::Dependencies;
 use tree::{End, Tree, display, os_path};
@@ -60,6 +61,8 @@ pub struct Inputs {
 struct Predicted {
     spelled: HashSet<Bytes>,
     physical: BTreeSet<Bytes>,
+    /// Each as spelled, where that leads, and what it includes.
+    names: Vec<(Bytes, Bytes, Arc<Known>)>,
 }
 
 impl Inputs {
@@ -94,7 +97,7 @@ impl Inputs {
     /// Compares what a job says it opened with the prediction, by real path.
     ///
     /// `lists_system_headers` is false for a list that `-MMD` made: then nothing else than the prediction may be listed, and all
-    /// that is not listed must lie in a system directory.
+    /// that is not listed must be a system header.
     ///
     /// # Errors
     /// [`Reason::DependenciesDiffer`] with a file that makes the difference.
@@ -102,14 +105,40 @@ impl Inputs {
         let listed =
             depfile::prerequisites(list).map_err(|error| Why::new(Reason::DependenciesDiffer, error.to_string()))?;
         let listed = self.physical(listed)?;
-        let system = if lists_system_headers { Vec::new() } else { self.system_places()? };
-        let is_excused = |path: &Bytes| system.iter().any(|place| is_below(path, place));
         let unexpected = listed.difference(&self.predicted.physical).next();
-        let missing = self.predicted.physical.difference(&listed).find(|path| !is_excused(path));
+        let mut missing = self.predicted.physical.difference(&listed).peekable();
+        let excused = match missing.peek() {
+            Some(_) if !lists_system_headers => self.system_headers()?,
+            _ => BTreeSet::new(),
+        };
+        let missing = missing.find(|path| !excused.contains(path));
         match unexpected.or(missing) {
             Some(path) => Err(Why::new(Reason::DependenciesDiffer, display(path))),
             None => Ok(()),
         }
+    }
+
+    /// Headers that `-MMD` may leave out: those in system directories, and those that they include wherever they are found, since
+    /// compilers take such for system headers too. Which of several files of one name was meant is not asked.
+    fn system_headers(&self) -> Result<BTreeSet<&Bytes>, Why> {
+        let places = self.system_places()?;
+        let names = &self.predicted.names;
+        let is_system = |path: &Bytes| places.iter().any(|place| is_below(path, place));
+        let (mut ahead, mut others): (Vec<_>, Vec<_>) = names.iter().partition(|(_, physical, _)| is_system(physical));
+        let mut found = BTreeSet::new();
+        while let Some((_, physical, known)) = ahead.pop() {
+            found.insert(physical);
+            let is_included = |spelled: &Bytes| {
+                known.scan.included.iter().any(|header| match spelled.strip_suffix(&*header.name) {
+                    Some(directory) => directory.is_empty() || directory.ends_with(b"/"),
+                    None => false,
+                })
+            };
+            let (included, left) = others.into_iter().partition(|(spelled, ..)| is_included(spelled));
+            ahead.extend::<Vec<_>>(included);
+            others = left;
+        }
+        Ok(found)
     }
 
     /// Where headers are that `-MMD` leaves out: system directories, and what symlinks in them lead to. gcc lists a system header by
