@@ -755,6 +755,33 @@ fn added_options_leave_the_object_alone() {
     });
 }
 
+/// Messages wrap where the plain compiler's would, and a compile with `-Werror` does not fail for an option that was added.
+#[test]
+fn options_for_a_terminal_are_used() {
+    both(|bench| {
+        bench.file("t.c", "int f(void) { int unused; return 0; }\n").file("t.s", ".long 4\n").file("t.S", ".long 4\n");
+        let added = |source: &str, env: &[(&str, &str)]| {
+            let args = ["-Werror", "-c", source, "-o", "t.o"];
+            let (command, _) = bench.collect(&args).unwrap();
+            let env: Vec<_> = env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
+            let terminal = farcc::engine::compiler::Terminal::of(&env, 80);
+            let written: Vec<Bytes> = std::iter::once(bench.compiler(false)).chain(args).map(bytes).collect();
+            let argv = command.remote(&written, b"report.d", terminal).argv;
+            let words: Vec<String> = argv[1..].iter().map(|word| String::from_utf8(word.to_vec()).unwrap()).collect();
+            let output = bench.run_locally(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            words.into_iter().filter(|word| word.starts_with("-f")).collect::<Vec<_>>().join(" ")
+        };
+        let (colour, is_clang) = ("-fdiagnostics-color=always", bench.family == Clang);
+        assert_eq!(added("t.s", &[("TERM", "xterm"), ("COLUMNS", "60")]), if is_clang { "" } else { colour });
+        assert_eq!(added("t.S", &[("TERM", "xterm")]), colour);
+        assert_eq!(added("t.c", &[("TERM", "xterm")]), colour);
+        let with_width = format!("{colour} -fmessage-length=60");
+        let exported = added("t.c", &[("TERM", "xterm"), ("COLUMNS", "60")]);
+        assert_eq!(exported, if is_clang { &with_width } else { colour });
+    });
+}
+
 #[test]
 fn probes_run_and_compare() {
     both(|bench| {

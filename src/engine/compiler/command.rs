@@ -217,7 +217,7 @@ impl CompileCommand {
         if let Some(terminal) = terminal
             && !self.parts.iter().any(|part| matches!(part, Part::Option { role: Role::Colour, .. }))
         {
-            added.extend(terminal.options(self.family));
+            added.extend(terminal.options(self.family, self.language));
         }
         let mut argv = Vec::with_capacity(written.len() + added.len());
         if let Some((program, rest)) = written.split_first() {

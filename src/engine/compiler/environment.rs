@@ -2,7 +2,7 @@
 //!
 //! An allow-list: the environment of a build holds secrets, and nothing that is not named here leaves the machine.
 
-use crate::engine::compiler::CompilerFamily;
+use crate::engine::compiler::{CompilerFamily, Language};
 use crate::model::job::Bytes;
 use crate::model::reason::{Reason, Why};
 
@@ -95,23 +95,32 @@ pub fn message_locale(env: &[(Bytes, Bytes)]) -> Option<&Bytes> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terminal {
     pub columns: u16,
+    /// What `COLUMNS` says: clang asks nobody else, and a shell that does not export it makes messages that do not wrap.
+    exported: Option<u16>,
 }
 
 impl Terminal {
     /// The terminal of a caller whose standard error is one with this many columns, if a compiler would write colour to it.
     pub fn of(env: &[(Bytes, Bytes)], columns: u16) -> Option<Self> {
         let term = value(env, "TERM")?;
-        (!term.is_empty() && term.as_slice() != b"dumb" && columns > 0).then_some(Self { columns })
+        let exported = value(env, "COLUMNS").and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
+        let exported = exported.filter(|&columns: &u16| columns > 0);
+        (!term.is_empty() && term.as_slice() != b"dumb" && columns > 0).then_some(Self { columns, exported })
     }
 
     /// Options that make messages look as if the compiler's standard error were this terminal.
-    pub(super) fn options(self, family: CompilerFamily) -> Vec<Bytes> {
-        let mut options = vec![Bytes::from(*b"-fdiagnostics-color=always")];
-        if family == CompilerFamily::Clang {
+    pub(super) fn options(self, family: CompilerFamily, language: Language) -> Vec<Bytes> {
+        let colour = Bytes::from(*b"-fdiagnostics-color=always");
+        match (family, language) {
             // gcc takes the width from COLUMNS.
-            options.push(Bytes::from(format!("-fmessage-length={}", self.columns).into_bytes()));
+            (CompilerFamily::Gcc, _) => vec![colour],
+            // The assembler uses neither, and clang warns of options that nothing uses.
+            (CompilerFamily::Clang, Language::Assembler) => Vec::new(),
+            (CompilerFamily::Clang, _) => {
+                let width = self.exported.map(|columns| format!("-fmessage-length={columns}").into_bytes());
+                std::iter::once(colour).chain(width.map(Bytes::from)).collect()
+            }
         }
-        options
     }
 }
 
