@@ -78,7 +78,13 @@ impl Bench {
 
     fn collect(&self, args: &[&str]) -> Result<(CompileCommand, Inputs), Why> {
         let is_cxx = args.iter().any(|arg| arg.ends_with(".cc"));
-        let argv: Vec<Bytes> = std::iter::once(self.compiler(is_cxx)).chain(args.iter().copied()).map(bytes).collect();
+        self.collect_as(self.compiler(is_cxx), args)
+    }
+
+    /// With the compiler called by another name.
+    fn collect_as(&self, name: &str, args: &[&str]) -> Result<(CompileCommand, Inputs), Why> {
+        let is_cxx = args.iter().any(|arg| arg.ends_with(".cc"));
+        let argv: Vec<Bytes> = std::iter::once(name).chain(args.iter().copied()).map(bytes).collect();
         let (argv, files) = self.expand(&argv);
         let command = match classify(self.family, &argv, &self.env) {
             Classification::Compile(command) => *command,
@@ -534,6 +540,29 @@ fn the_working_directory_keeps_the_name_that_the_build_has_for_it() {
             with(pwd, &|bench| assert_eq!(bench.manifest(&bench.collect(&args).unwrap().1), ["f t.c"]));
         }
     }
+}
+
+/// Compilers find their parts from the path they are called by, and some spell headers by it.
+#[test]
+fn a_compiler_has_the_path_that_the_build_calls_it_by() {
+    both(|bench| {
+        bench.file("t.c", "#include <stddef.h>\n").directory("deep/down").link("way", "deep/down").directory("detour");
+        let up = "../".repeat(bench.at.components().count() + 1);
+        let name = format!("detour/../way/../../{up}{}", &bench.compiler(false)[1..]);
+        let args = ["-no-canonical-prefixes", "-MD", "-c", "t.c", "-o", "t.o"];
+        let (command, inputs) = bench.collect_as(&name, &args).unwrap();
+        let argv: Vec<Bytes> = std::iter::once(name.as_str()).chain(args).map(bytes).collect();
+        let local = bench.environment(Command::new(&name).args(args).current_dir(&bench.at)).output().unwrap();
+        assert!(local.status.success(), "{}", String::from_utf8_lossy(&local.stderr));
+        let remote = command.remote(&argv, b"report.d", None);
+        let (output, staged) = bench.run_staged(&inputs, &remote.argv);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let list = fs::read_to_string(bench.at.join("t.d")).unwrap();
+        // gcc spells system headers by their shortest names.
+        assert!(bench.family == Gcc || list.contains("detour/../way/../../"), "{list}");
+        assert_eq!(list, fs::read_to_string(staged.path().join("t.d")).unwrap());
+        assert_eq!(inputs.check_dependencies(list.as_bytes(), true), Ok(()));
+    });
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::model::limits::ARGUMENT_BYTES_MAX;
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
 use crate::os::inputs::{ScanCache, Unit as Wanted};
-use crate::os::toolchain::{Package, Subject, Variables};
+use crate::os::toolchain::{Package, Subject, Variables, normal_path};
 
 /// What all units of a daemon share.
 #[derive(Debug)]
@@ -123,18 +123,23 @@ impl Workbench {
         fds: Vec<OwnedFd>,
         farm: Option<Why>,
     ) -> Prepared {
-        let compiler = PathBuf::from(OsStr::from_bytes(&request.compiler));
+        let compiler = Path::new(OsStr::from_bytes(&request.compiler));
         let cwd = PathBuf::from(OsStr::from_bytes(&request.cwd));
         if compiler.file_name().is_some_and(|name| name.as_bytes().starts_with(b"rustc")) {
             return Prepared::StepAside(Reason::Rustc.into());
         }
+        let compiler = match normal_path(compiler) {
+            Ok(compiler) => compiler,
+            Err(error) => return Prepared::StepAside(Why::new(Reason::UnknownCompiler, error.to_string())),
+        };
         let identity = match self.toolchains.identify(&compiler).await {
             Ok(identity) => identity,
             Err(detail) => return Prepared::StepAside(Why::new(Reason::UnknownCompiler, detail)),
         };
-        // Drivers find their parts from the name they are called by: through PATH, where a job has none, or from a path.
-        if let Some(name) = request.argv.first_mut() {
-            name.clone_from(&request.compiler);
+        // Drivers find their parts from the name they are called by: through PATH, which a job has none of, or from a path, as
+        // which it shows in names of headers.
+        if let Some(name) = request.argv.first_mut().filter(|name| !name.contains(&b'/')) {
+            *name = Bytes::from(compiler.as_os_str().as_bytes());
         }
         let (expanded, response_files) = match expanded(&request.argv, &cwd).await {
             Ok(expanded) => expanded,

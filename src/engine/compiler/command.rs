@@ -107,6 +107,14 @@ pub struct RemoteCommand {
 }
 
 impl CompileCommand {
+    /// The compiler as its own `argv[0]`.
+    pub fn program(&self) -> &[u8] {
+        match self.parts.first() {
+            Some(Part::Program(word)) => word,
+            _ => b"",
+        }
+    }
+
     /// Every file that the command will write.
     pub fn outputs(&self) -> impl Iterator<Item = &Bytes> {
         let dependencies = self.dependencies.as_ref().map(|dependencies| &dependencies.path);

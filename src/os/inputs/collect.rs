@@ -107,6 +107,7 @@ impl<'a> Collector<'a> {
         self.tree.keep_trail(&working);
         self.other_name_of(&working)?;
         self.temporary_directory()?;
+        self.way_to_the_compiler()?;
         self.output_directories()?;
         self.search_directories(dependencies)
     }
@@ -141,6 +142,18 @@ impl<'a> Collector<'a> {
     fn temporary_directory(&mut self) -> Result<(), Why> {
         let walked = self.walk(b"/tmp")?;
         self.tree.keep_trail(&walked);
+        Ok(())
+    }
+
+    /// A compiler that is called by a relative path, or by a detour, finds its parts from there. The compiler itself belongs to the
+    /// toolchain.
+    fn way_to_the_compiler(&mut self) -> Result<(), Why> {
+        let program = self.unit.command.program();
+        let slash = program.iter().rposition(|&byte| byte == b'/');
+        if let Some(slash) = slash.filter(|_| SandboxPath::new(program).is_err()) {
+            let walked = self.walk(&program[..=slash])?;
+            self.tree.keep_trail(&walked);
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -53,6 +54,8 @@ pub(super) fn run(unit: &Unit) -> Result<Dependencies, Why> {
 fn command(unit: &Unit, argv: &[Bytes]) -> Command {
     let mut command = Command::new(&unit.compiler);
     command
+        // Where it finds its parts, and how it spells their names, may depend on its own.
+        .arg0(OsStr::from_bytes(&argv[0]))
         .args(argv[1..].iter().map(|word| OsStr::from_bytes(word)))
         .env_clear()
         .envs(unit.env.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))))
