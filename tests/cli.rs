@@ -7,7 +7,7 @@ mod fake_daemon;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -226,6 +226,15 @@ fn a_daemon_is_started_asked_and_stopped() {
     let compiled = here(FARCC, &["gcc", "-c", "a.c"]);
     check(&compiled, exit::OK, &[], &["farcc: a.c: local: not-configured"]);
     check(&here(FARCCCTL, &["why", "a.o"]), exit::OK, &["on this machine", "not-configured"], &[]);
+    // However the build came to a file, and however somebody asks for it.
+    fs::create_dir_all(place.path().join("real/sub")).unwrap();
+    fs::write(place.path().join("real/b.c"), "int b;\n").unwrap();
+    symlink("real", place.path().join("link")).unwrap();
+    here(FARCC, &["gcc", "-c", "real/sub/../../link/b.c", "-o", "./real/../b.o"]);
+    for path in ["b.o", "link/b.c", "real/b.c", "real/sub/../b.c"] {
+        check(&here(FARCCCTL, &["why", path]), exit::OK, &["/link/b.c", "/b.o:", "not-configured"], &[]);
+    }
+    check(&here(FARCCCTL, &["why", "real"]), exit::NEGATIVE, &[], &["has not seen"]);
     let status: ClientStatus = serde_json::from_slice(&here(FARCCCTL, &["status", "--json"]).stdout).unwrap();
     check(&here(FARCC, &["--stop-server"]), exit::OK, &[], &[]);
     // Nobody's child here, so it can only be looked for.

@@ -1,7 +1,7 @@
 //! `farccctl why FILE`: the story of one unit.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::cli::arguments::WhyOptions;
 use crate::cli::explain::explain;
@@ -10,6 +10,7 @@ use crate::cli::{Failure, ask, print};
 use crate::engine::wire::local::Question;
 use crate::model::exit;
 use crate::model::job::Bytes;
+use crate::model::path::without_detours;
 use crate::model::reason::Why;
 use crate::model::report::{Outcome, UnitRecord};
 
@@ -19,6 +20,10 @@ pub(crate) fn show(options: &WhyOptions) -> Result<u8, Failure> {
         if let Some(record) = ask::read::<Option<UnitRecord>>(&json)? {
             return print(&if options.json { format!("{json}\n") } else { tell(&record) });
         }
+    }
+    if let Some(record) = find_by_place(&options.file)? {
+        let json = serde_json::to_string(&record).expect("plain data with text keys has a JSON form");
+        return print(&if options.json { format!("{json}\n") } else { tell(&record) });
     }
     let cause = format_args!(
         "{}: the client daemon has not seen a compile of this file since it started",
@@ -39,18 +44,12 @@ fn spellings(file: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(spellings)
 }
 
-/// `/a/./b/../c` is `/a/c`, as the words go.
-fn without_detours(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::new(), |mut short, component| {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                short.pop();
-            }
-            component => short.push(component),
-        }
-        short
-    })
+/// The last unit whose source or output is really `file`, by whatever symlinks the build came to it.
+fn find_by_place(file: &Path) -> Result<Option<UnitRecord>, Failure> {
+    let Ok(place) = file.canonicalize() else { return Ok(None) };
+    let history: Vec<UnitRecord> = ask::read(&ask::ask(Question::History)?)?;
+    let is_there = |path: &String| Path::new(path).canonicalize().is_ok_and(|real| real == place);
+    Ok(history.into_iter().rev().find(|record| is_there(&record.source) || is_there(&record.output)))
 }
 
 /// What happened, in sentences.
@@ -155,11 +154,5 @@ mod tests {
             assert!(story.contains(words), "{words}: {story}");
         }
         assert!(!story.contains('\x1b'));
-    }
-
-    #[test]
-    fn detours_are_left_out() {
-        assert_eq!(without_detours(Path::new("/a/./b/../c")), Path::new("/a/c"));
-        assert_eq!(without_detours(Path::new("/../a")), Path::new("/a"));
     }
 }

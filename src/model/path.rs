@@ -3,11 +3,25 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::limits::{PATH_BYTES_MAX, PATH_COMPONENT_BYTES_MAX};
+
+/// `/a/./b/../c` is `/a/c`, as the words go: for people, who do not think of symlinks. What acts on files asks the kernel.
+pub fn without_detours(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut short, component| {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                short.pop();
+            }
+            component => short.push(component),
+        }
+        short
+    })
+}
 
 /// An absolute path inside a job's root: bytes, never joined to a host path as a string.
 ///
@@ -139,6 +153,13 @@ mod tests {
             assert_eq!(check(bad), Err(PathError::NotNormal), "{bad}");
         }
         assert_eq!(check(&format!("/{}", "n".repeat(256))), Err(PathError::TooLong));
+    }
+
+    #[test]
+    fn detours_are_left_out() {
+        assert_eq!(without_detours(Path::new("/a/./b/../c")), Path::new("/a/c"));
+        assert_eq!(without_detours(Path::new("/../a")), Path::new("/a"));
+        assert_eq!(without_detours(Path::new("")), Path::new(""));
     }
 
     #[test]

@@ -306,7 +306,7 @@ impl Driver {
     fn arrived(&mut self, request: RequestId, arrival: Arrival) {
         let now = self.clock.now();
         let Some(known) = self.units.get_mut(&request) else { return };
-        self.recorder.named(request, arrival.source.to_string_lossy(), arrival.output.to_string_lossy());
+        self.recorder.named(request, &arrival.source, &arrival.output);
         self.recorder.spent(request, Phase::Inputs, now - known.since);
         known.since = now;
         known.in_engine = true;

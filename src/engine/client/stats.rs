@@ -3,11 +3,13 @@
 //! Decides nothing. The shell notes events as they happen; the time comes with each.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::model::id::RequestId;
 use crate::model::limits::HISTORY_UNITS_MAX;
 use crate::model::moment::Moment;
+use crate::model::path::without_detours;
 use crate::model::reason::{Reason, Why};
 use crate::model::report::{Attempt, Outcome, Stats, Times, UnitRecord};
 
@@ -56,11 +58,12 @@ impl Recorder {
         }
     }
 
-    /// What the request is about, once that is known.
-    pub fn named(&mut self, request: RequestId, source: impl Into<String>, output: impl Into<String>) {
+    /// What the request is about, once that is known, by absolute paths. Detours are left out: whoever asks later is somewhere else.
+    pub fn named(&mut self, request: RequestId, source: &Path, output: &Path) {
+        let name = |path| without_detours(path).display().to_string();
         if let Some(record) = self.records.get_mut(&request) {
-            record.source = source.into();
-            record.output = output.into();
+            record.source = name(source);
+            record.output = name(output);
         }
     }
 
@@ -198,7 +201,7 @@ mod tests {
         let mut recorder = Recorder::new();
         for number in 0..3 {
             recorder.arrived(at(number), RequestId(number));
-            recorder.named(RequestId(number), "/a.c", format!("/{number}.o"));
+            recorder.named(RequestId(number), Path::new("/b/../a.c"), Path::new(&format!("/b/./../{number}.o")));
         }
         recorder.ended(at(9), RequestId(2), remote());
         let record = recorder.why("/a.c").unwrap();
