@@ -17,7 +17,7 @@ use std::process::{Child, Command, Output, Stdio};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 
 use farcc::engine::wire::frame::encode;
-use farcc::engine::wire::local::{FromDaemon, GREETING, ToDaemon};
+use farcc::engine::wire::local::{FromDaemon, GREETING, Placing, ToDaemon};
 use farcc::model::job::Ending;
 use farcc::model::reason::{Reason, Why};
 
@@ -321,6 +321,46 @@ fn what_is_there_already_is_treated_as_gcc_treats_it() {
         write_outputs(&by_farcc, "022", &[(depfile, &depfile_content, false), (object, &object_content, false)]);
     }
     assert_eq!(picture(&by_farcc), picture(&by_gcc));
+}
+
+/// clang replaces what its assembler and gcc's do not, and opens what they remove.
+#[test]
+fn what_is_there_already_is_treated_as_clang_treats_it() {
+    let prepare = |place: &Place| {
+        place.write("a.c", "int f(void) { return 1; }\n");
+        place.write("a.S", ".long 4\n");
+        for name in ["a.o", "a.d", "S.o", "real.o"] {
+            place.write(name, "old content, longer than what comes\n".repeat(100).as_str());
+            fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::hard_link(place.path(name), place.path(&format!("hard-{name}"))).unwrap();
+        }
+        place.write("e.o", "");
+        fs::set_permissions(place.path("e.o"), fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("real.o", place.path("l.o")).unwrap();
+        symlink("nowhere.o", place.path("n.o")).unwrap();
+    };
+    let (by_clang, by_farcc) = (Place::new(), Place::new());
+    prepare(&by_clang);
+    prepare(&by_farcc);
+    for (words, output, placing) in [
+        (&["-c", "a.c", "-o", "a.o"][..], "a.o", Placing::Renamed),
+        (&["-c", "a.c", "-o", "l.o"], "l.o", Placing::Renamed),
+        (&["-c", "a.c", "-o", "n.o"], "n.o", Placing::Renamed),
+        (&["-c", "a.c", "-o", "e.o"], "e.o", Placing::Renamed),
+        (&["-c", "a.S", "-o", "S.o"], "S.o", Placing::InPlace),
+        (&["-c", "a.c", "-o", "b.o", "-MD", "-MF", "a.d"], "a.d", Placing::InPlace),
+    ] {
+        assert!(by_clang.command("clang").args(words).status().unwrap().success());
+        fs::remove_file(by_clang.path("b.o")).ok();
+        let (path, content) = (by_farcc.path(output), by_clang.read(output));
+        let daemon = FakeDaemon::with(move |mut conversation, _| {
+            conversation.say_placed(&path, &content, placing);
+            assert_eq!(conversation.hear(), Some(ToDaemon::Written));
+        });
+        assert!(by_farcc.farcc(&daemon, &["false", "-c", "a.c"]).status().unwrap().success());
+        daemon.finish();
+    }
+    assert_eq!(picture(&by_farcc), picture(&by_clang));
 }
 
 /// Names, kinds, modes, link counts and contents.

@@ -1,7 +1,7 @@
 //! Puts a unit's results where the compiler would have put them, in the way it would have done it.
 //!
-//! Objects are replaced (assemblers unlink what they find), so they appear whole under their name; other files are
-//! written through the name that is there, link or device, keeping its mode. What cannot be written is left to the local
+//! A file that is not there yet appears whole under its name. What is there is treated as the part of the compiler would that
+//! writes the file: the daemon says which. What cannot be written is left to the local
 //! compiler, which then says what is wrong in its own words.
 
 use std::ffi::{OsStr, OsString};
@@ -9,13 +9,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{copy_file_range, sendfile};
+use rustix::fs::{Access, access, copy_file_range, sendfile};
 use rustix::io::Errno;
 
-use crate::engine::wire::local::FinishedOutput;
+use crate::engine::wire::local::{FinishedOutput, Placing};
 use crate::os::sys::wrapper::{SignalSet, is_ignored, wait_writable};
 
 #[derive(Debug, thiserror::Error)]
@@ -38,35 +38,48 @@ pub(crate) fn write(outputs: &[FinishedOutput], descriptors: Vec<OwnedFd>) -> Re
         let path = Path::new(OsStr::from_bytes(&output.path));
         let blob = Blob { file: File::from(descriptor), size: output.size };
         let mode = if output.executable { 0o777 } else { 0o666 };
-        place(path, &blob, mode).map_err(|source| WriteError::File { path: path.to_owned(), source })?;
+        place(path, output.placing, &blob, mode)
+            .map_err(|source| WriteError::File { path: path.to_owned(), source })?;
     }
     Ok(())
 }
 
-fn place(path: &Path, blob: &Blob, mode: u32) -> io::Result<()> {
-    if !is_replaced(path, blob)? {
+fn place(path: &Path, placing: Placing, blob: &Blob, mode: u32) -> io::Result<()> {
+    if !is_replaced(path, placing)? {
         return write_through(path, blob, mode);
     }
     match replace(path, blob, mode) {
-        // A directory that takes no new files; the file itself may be writable all the same.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => write_through(path, blob, mode),
+        // A directory that takes no new files; the file itself may be writable all the same. clang gives up there.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && placing != Placing::Renamed => {
+            write_through(path, blob, mode)
+        }
         result => result,
     }
 }
 
 /// Whether a new file takes the place of what is at `path`.
 ///
-/// Where nothing is there, that is the way in which no half-written file can be seen. Where something is, compilers differ by
-/// what they write: assemblers unlink an ordinary file or link, unless it leads to an empty file, and all other parts
-/// of a compiler open what is there.
-fn is_replaced(path: &Path, blob: &Blob) -> io::Result<bool> {
+/// Where nothing is there, that is the way in which no half-written file can be seen. Where something is, assemblers unlink an
+/// ordinary file or link, unless it leads to an empty file; clang replaces whatever leads to an ordinary file that it may write,
+/// or to nothing.
+fn is_replaced(path: &Path, placing: Placing) -> io::Result<bool> {
     let found = match path.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         found => found?.file_type(),
     };
-    let is_ordinary = found.is_file() || found.is_symlink();
-    let is_filled = path.metadata().is_ok_and(|target| target.is_file() && target.len() > 0);
-    Ok(is_ordinary && is_filled && blob.is_object())
+    let target = path.metadata();
+    match placing {
+        Placing::InPlace => Ok(false),
+        Placing::Removed => {
+            let is_filled = target.is_ok_and(|target| target.is_file() && target.len() > 0);
+            Ok((found.is_file() || found.is_symlink()) && is_filled)
+        }
+        Placing::Renamed => match target {
+            Ok(target) if target.is_file() => access(path, Access::WRITE_OK).map(|()| true).map_err(io::Error::from),
+            Ok(_) => Ok(false),
+            Err(_) => Ok(found.is_symlink()),
+        },
+    }
 }
 
 /// A temporary file beside it, then a rename.
@@ -113,12 +126,6 @@ struct Blob {
 }
 
 impl Blob {
-    /// ELF, or LLVM's bitcode.
-    fn is_object(&self) -> bool {
-        let mut magic = [0; 4];
-        self.file.read_exact_at(&mut magic, 0).is_ok() && (magic == *b"\x7fELF" || magic == *b"BC\xc0\xde")
-    }
-
     /// The cheapest way that works: a clone or a copy inside the kernel, else by hand. `is_over` is asked after each chunk.
     fn copy_to(&self, to: &mut File, is_over: impl Fn() -> bool) -> io::Result<()> {
         let mut done = 0;

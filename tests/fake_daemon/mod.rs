@@ -16,7 +16,7 @@ use rustix::net::{
 };
 
 use farcc::engine::wire::frame::{FrameDecoder, decode, encode};
-use farcc::engine::wire::local::{CompileRequest, Finished, FinishedOutput, FromDaemon, GREETING, ToDaemon};
+use farcc::engine::wire::local::{CompileRequest, Finished, FinishedOutput, FromDaemon, GREETING, Placing, ToDaemon};
 use farcc::model::job::Bytes;
 
 /// Serves connections, one after the other, until the test has got all it expects.
@@ -143,6 +143,12 @@ impl Conversation {
         let outputs = outputs.iter().map(|&(path, content, executable)| output(path, content.len() as u64, executable));
         self.say_with(&finished(stdout, stderr, outputs.collect()), &files);
     }
+
+    /// A result with one output.
+    pub(crate) fn say_placed(&mut self, path: &Path, content: &[u8], placing: Placing) {
+        let output = FinishedOutput { placing, ..output(path, content.len() as u64, false) };
+        self.say_with(&finished(b"", b"", vec![output]), &[blob(content)]);
+    }
 }
 
 pub(crate) fn finished(stdout: &[u8], stderr: &[u8], outputs: Vec<FinishedOutput>) -> FromDaemon {
@@ -156,7 +162,9 @@ pub(crate) fn finished(stdout: &[u8], stderr: &[u8], outputs: Vec<FinishedOutput
 
 pub(crate) fn output(path: &Path, size: u64, executable: bool) -> FinishedOutput {
     use std::os::unix::ffi::OsStrExt;
-    FinishedOutput { path: Bytes::from(path.as_os_str().as_bytes()), size, executable }
+    let is_object = path.extension().is_some_and(|extension| extension == "o");
+    let placing = if is_object { Placing::Removed } else { Placing::InPlace };
+    FinishedOutput { path: Bytes::from(path.as_os_str().as_bytes()), size, executable, placing }
 }
 
 /// A file without a name; its own offset stands at the end, as a daemon's may.

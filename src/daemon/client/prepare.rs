@@ -18,10 +18,11 @@ use super::pool::Pool;
 use super::remote::Proofs;
 use super::toolchains::Toolchains;
 use crate::engine::compiler::{
-    Classification, CompileCommand, Expansion, Files, Terminal, classify, expand, remote_environment,
+    Classification, CompileCommand, CompilerFamily, Expansion, Files, Stage, Terminal, classify, expand,
+    remote_environment,
 };
 use crate::engine::wire::farm::Class;
-use crate::engine::wire::local::CompileRequest;
+use crate::engine::wire::local::{CompileRequest, Placing};
 use crate::model::job::Bytes;
 use crate::model::limits::ARGUMENT_BYTES_MAX;
 use crate::model::path::SandboxPath;
@@ -217,9 +218,28 @@ impl Workbench {
 }
 
 impl Unit {
+    /// How the compiler would put the output at `path` where a file is already.
+    pub(super) fn placing(&self, path: &Path) -> Placing {
+        let role = self.outputs.values().find(|output| output.path == path).map(|output| output.role);
+        placing(&self.command, role.unwrap_or(OutputRole::Main))
+    }
+
     /// Source and main output, absolute, for people.
     pub(super) fn names(&self) -> (PathBuf, PathBuf) {
         names(&self.command, &self.cwd)
+    }
+}
+
+fn placing(command: &CompileCommand, role: OutputRole) -> Placing {
+    match (command.family, role) {
+        (_, OutputRole::Depfile) => Placing::InPlace,
+        (CompilerFamily::Gcc, OutputRole::Main) if command.stage == Stage::Assembly => Placing::InPlace,
+        (CompilerFamily::Clang, OutputRole::Main) if command.stage == Stage::Assembly => Placing::Renamed,
+        // The assembler, or objcopy after it.
+        _ if command.runs_assembler() => Placing::Removed,
+        (_, OutputRole::Side) => Placing::InPlace,
+        (_, OutputRole::Main) if command.language.is_assembler() => Placing::InPlace,
+        (_, OutputRole::Main) => Placing::Renamed,
     }
 }
 
@@ -332,6 +352,25 @@ fn response_file(path: &Path) -> Result<Option<Bytes>, Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_put_as_the_compiler_puts_them() {
+        use OutputRole::{Depfile, Main, Side};
+        let check = |family, line: &str, expected: [Placing; 3]| {
+            let argv: Vec<Bytes> = line.split(' ').map(|word| Bytes::from(word.as_bytes())).collect();
+            let Classification::Compile(command) = classify(family, &argv, &[]) else { panic!("{line}") };
+            assert_eq!([Main, Depfile, Side].map(|role| placing(&command, role)), expected, "{line}");
+        };
+        use CompilerFamily::{Clang, Gcc};
+        use Placing::{InPlace, Removed, Renamed};
+        check(Gcc, "gcc -c a.c", [Removed, InPlace, Removed]);
+        check(Gcc, "gcc -S a.c", [InPlace, InPlace, Removed]);
+        check(Clang, "clang -c a.c", [Renamed, InPlace, InPlace]);
+        check(Clang, "clang -S a.c", [Renamed, InPlace, InPlace]);
+        check(Clang, "clang -c a.S", [InPlace, InPlace, InPlace]);
+        check(Clang, "clang -fno-integrated-as -c a.S", [Removed, InPlace, Removed]);
+        check(Clang, "clang -fno-integrated-as -fintegrated-as -c a.c", [Renamed, InPlace, InPlace]);
+    }
 
     #[test]
     fn response_files_are_files() {

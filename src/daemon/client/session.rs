@@ -98,6 +98,7 @@ impl Hall {
         let (directives, mut directed) = mpsc::channel(1);
         drop(self.inbox.send(Event::Began { request, directives }).await);
         let preparing = self.bench.prepare(compile, fds, self.no_farm());
+        let mut sent = None;
         let arrival = match waiting(stream, preparing).await? {
             Prepared::StepAside(why) => {
                 self.ended(request, Outcome::SteppedAside(why.clone())).await;
@@ -107,6 +108,7 @@ impl Hall {
             Prepared::Remote(unit) => {
                 let unit = Arc::new(*unit);
                 let (source, output) = unit.names();
+                sent = Some(unit.clone());
                 Arrival { source, output, placement: Placement::Anywhere(unit) }
             }
         };
@@ -119,15 +121,25 @@ impl Hall {
                 self.ended(request, Outcome::Local(why)).await;
                 ended.map(|_: ToDaemon| ())
             }
-            Directive::Finished(remote) => self.hand_over(request, *remote, stream).await,
+            Directive::Finished(remote) => {
+                let unit = sent.ok_or(LocalError::Ended)?;
+                self.hand_over(request, &unit, *remote, stream).await
+            }
         }
     }
 
-    async fn hand_over(&self, request: RequestId, remote: Remote, stream: &mut LocalStream) -> Result<(), LocalError> {
+    async fn hand_over(
+        &self,
+        request: RequestId,
+        unit: &Unit,
+        remote: Remote,
+        stream: &mut LocalStream,
+    ) -> Result<(), LocalError> {
         let outputs = remote.outputs.iter().map(|output| FinishedOutput {
             path: Bytes::from(output.path.as_os_str().as_bytes().to_vec()),
             size: output.size,
             executable: output.executable,
+            placing: unit.placing(&output.path),
         });
         let finished = Finished {
             builder: remote.builder,

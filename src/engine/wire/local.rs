@@ -100,4 +100,16 @@ pub struct FinishedOutput {
     /// Bytes behind the descriptor, from offset 0.
     pub size: u64,
     pub executable: bool,
+    pub placing: Placing,
+}
+
+/// What the part of the compiler that writes a file does with one that is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Placing {
+    /// Opens and truncates it: links are followed, its mode stays.
+    InPlace,
+    /// Removes it, unless it is empty, as assemblers do.
+    Removed,
+    /// Renames a file of its own over it, as clang does.
+    Renamed,
 }
