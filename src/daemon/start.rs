@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::config::Warning;
+use crate::model::causes::with_causes;
 use crate::model::exit;
 use crate::os::systemd::messages;
 
@@ -34,19 +35,7 @@ impl Failure {
 
     /// For `map_err`: the error with all its causes, on one line.
     pub fn with<E: std::error::Error>(status: u8) -> impl Fn(E) -> Self {
-        move |error| {
-            let mut line = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                // Some errors already say what their cause says.
-                let text = cause.to_string();
-                if !line.contains(&text) {
-                    line = format!("{line}: {text}");
-                }
-                source = cause.source();
-            }
-            Self { status, line }
-        }
+        move |error| Self { status, line: with_causes(&error) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The vocabulary of farcc: ids, digests, paths, jobs, limits. Plain data without I/O, clock or policy.
 
+pub mod causes;
 pub mod digest;
 pub mod exit;
 pub mod id;

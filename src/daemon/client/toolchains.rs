@@ -9,24 +9,50 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::engine::toolchain::driver::Identity;
+use crate::model::causes::with_causes;
 use crate::os::toolchain::{self, Package, Subject};
 
-type Shared<T> = Arc<OnceCell<Result<Arc<T>, String>>>;
+/// One outcome for all that wait for it.
+type Shared<T> = Arc<OnceCell<Result<Arc<T>, Mishap>>>;
 
 /// A package is compared with the files it was made of at most this often; an upgrade in the middle of a build is noticed
 /// by then, and by the digests when the archive is written.
 const CURRENT_EVERY: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
+/// How long a failure is believed: long enough for a build not to ask once for each unit, short enough that whoever has
+/// mended what was wrong need not know that there is a daemon.
+const FAILURES_KEPT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
 pub(super) struct Toolchains {
     identities: Mutex<BTreeMap<FileStamp, Shared<Identity>>>,
     packages: Mutex<BTreeMap<Subject, Packaged>>,
+    failures_kept: Duration,
+}
+
+impl Default for Toolchains {
+    fn default() -> Self {
+        Self { identities: Mutex::default(), packages: Mutex::default(), failures_kept: FAILURES_KEPT }
+    }
 }
 
 #[derive(Debug, Clone)]
 struct Packaged {
     package: Shared<Package>,
     checked: Arc<Mutex<Instant>>,
+}
+
+/// Why there is none, with all causes, and since when.
+#[derive(Debug, Clone)]
+struct Mishap {
+    detail: String,
+    since: Instant,
+}
+
+impl Mishap {
+    fn of(error: &dyn std::error::Error) -> Self {
+        Self { detail: with_causes(error), since: Instant::now() }
+    }
 }
 
 /// A file that is the same as long as this is.
@@ -57,18 +83,24 @@ impl Toolchains {
     /// What kind of compiler `compiler` is.
     pub(super) async fn identify(&self, compiler: &Path) -> Result<Arc<Identity>, String> {
         let stamp = FileStamp::of(compiler).map_err(|error| error.to_string())?;
-        let cell = lock(&self.identities).entry(stamp).or_default().clone();
-        let compiler = compiler.to_owned();
-        cell.get_or_init(|| async {
-            spawn_blocking(move || toolchain::identify(&compiler).map(Arc::new).map_err(|error| error.to_string()))
-                .await
-                .unwrap_or_else(|error| Err(error.to_string()))
-        })
-        .await
-        .clone()
+        loop {
+            let cell = lock(&self.identities).entry(stamp.clone()).or_default().clone();
+            let is_old = cell.initialized();
+            let compiler = compiler.to_owned();
+            let ask = move || toolchain::identify(&compiler).map(Arc::new).map_err(|error| Mishap::of(&error));
+            match outcome(&cell, ask).await {
+                Err(mishap) if is_old && self.is_forgotten(&mishap) => {
+                    let mut identities = lock(&self.identities);
+                    if identities.get(&stamp).is_some_and(|now| Arc::ptr_eq(now, &cell)) {
+                        identities.remove(&stamp);
+                    }
+                }
+                known => return known.map_err(|mishap| mishap.detail),
+            }
+        }
     }
 
-    /// The package of the compiler that `subject` describes. A failure is remembered until the daemon ends.
+    /// The package of the compiler that `subject` describes.
     pub(super) async fn package(&self, subject: &Subject) -> Result<Arc<Package>, String> {
         loop {
             let known = lock(&self.packages)
@@ -78,15 +110,16 @@ impl Toolchains {
                     checked: Arc::new(Mutex::new(Instant::now())),
                 })
                 .clone();
+            let is_old = known.package.initialized();
             let wanted = subject.clone();
-            let pack = move || toolchain::package(&wanted).map(Arc::new).map_err(|error| error.to_string());
-            let outcome = known
-                .package
-                .get_or_init(|| async { spawn_blocking(pack).await.unwrap_or_else(|error| Err(error.to_string())) })
-                .await
-                .clone();
-            if known.is_fresh() || outcome.as_ref().map_or(true, |package| package.is_current()) {
-                return outcome;
+            let pack = move || toolchain::package(&wanted).map(Arc::new).map_err(|error| Mishap::of(&error));
+            let outcome = outcome(&known.package, pack).await;
+            let is_current = match &outcome {
+                Ok(package) => known.is_fresh() || package.is_current(),
+                Err(mishap) => !is_old || !self.is_forgotten(mishap),
+            };
+            if is_current {
+                return outcome.map_err(|mishap| mishap.detail);
             }
             let mut packages = lock(&self.packages);
             if packages.get(subject).is_some_and(|now| Arc::ptr_eq(&now.package, &known.package)) {
@@ -94,6 +127,19 @@ impl Toolchains {
             }
         }
     }
+
+    fn is_forgotten(&self, mishap: &Mishap) -> bool {
+        mishap.since.elapsed() >= self.failures_kept
+    }
+}
+
+/// What is in `cell`; `find` puts it there where nobody has yet.
+async fn outcome<T: Send + Sync + 'static>(
+    cell: &Shared<T>,
+    find: impl FnOnce() -> Result<Arc<T>, Mishap> + Send + 'static,
+) -> Result<Arc<T>, Mishap> {
+    let found = || async { spawn_blocking(find).await.unwrap_or_else(|error| Err(Mishap::of(&error))) };
+    cell.get_or_init(found).await.clone()
 }
 
 impl Packaged {
@@ -111,4 +157,44 @@ impl Packaged {
 /// Leaf data that every writer leaves whole: a panic elsewhere is no reason to give it up.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use crate::os::toolchain::Variables;
+
+    fn wait<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Runtime::new().unwrap().block_on(work)
+    }
+
+    /// The script stays what it is; what it starts is mended.
+    #[test]
+    fn failures_are_believed_for_a_while() {
+        for (failures_kept, is_mended) in [(FAILURES_KEPT, false), (Duration::ZERO, true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let (script, real) = (directory.path().join("cc"), directory.path().join("real-gcc"));
+            std::fs::write(&script, format!("#!/bin/sh\nexec {} \"$@\"\n", real.display())).unwrap();
+            std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+            let toolchains = Toolchains { failures_kept, ..Toolchains::default() };
+            let compiler = real.clone();
+            let subject =
+                Subject { compiler, selectors: Vec::new(), variables: Variables::of([("PATH", "/usr/bin:/bin")]) };
+            assert!(wait(toolchains.identify(&script)).is_err() && wait(toolchains.package(&subject)).is_err());
+            symlink("/usr/bin/gcc", &real).unwrap();
+            assert_eq!(wait(toolchains.identify(&script)).is_ok(), is_mended);
+            assert_eq!(wait(toolchains.package(&subject)).is_ok(), is_mended);
+        }
+    }
+
+    #[test]
+    fn failures_name_their_cause() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("gcc");
+        std::fs::write(&program, "\x7fELF, or not").unwrap();
+        let said = wait(Toolchains::default().identify(&program)).unwrap_err();
+        assert!(said.contains("cannot run") && said.contains("Permission denied"), "{said}");
+    }
 }
