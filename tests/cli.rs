@@ -222,7 +222,12 @@ fn a_daemon_is_started_asked_and_stopped() {
         }
         command.env("FARCC_LOG", "info").output().unwrap()
     };
+    let rule = "[[dist.toolchains]]\ntype = \"no_dist\"\ncompiler_executable = \"/usr/bin/clang\"\n";
+    fs::create_dir_all(place.path().join(".config/farcc")).unwrap();
+    fs::write(place.path().join(".config/farcc/config.toml"), rule).unwrap();
     check(&here(FARCC, &["--start-server"]), exit::OK, &[], &[]);
+    let kept = here(FARCC, &["/usr/bin/../bin/clang", "-c", "a.c"]);
+    check(&kept, exit::OK, &[], &["farcc: a.c: local: no-dist: /usr/bin/clang"]);
     let compiled = here(FARCC, &["gcc", "-c", "a.c"]);
     check(&compiled, exit::OK, &[], &["farcc: a.c: local: not-configured"]);
     check(&here(FARCCCTL, &["why", "a.o"]), exit::OK, &["on this machine", "not-configured"], &[]);

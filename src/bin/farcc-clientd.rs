@@ -42,6 +42,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             architecture: start::architecture(),
             scheduler: config.scheduler.map(Uplink::from),
             local_slots: config.local_slots,
+            no_dist: config.no_dist,
             processors: start::processors(),
             idle_exit: Some(CLIENT_IDLE_MAX),
             snapshot,

@@ -40,6 +40,7 @@ pub(crate) fn explain(reason: Reason) -> &'static str {
         Reason::TooLarge => "The unit has more files or bytes than one job may have.",
         Reason::ToolchainUnpackable => "The compiler cannot be packaged for builders.",
         Reason::ToolchainDiffers => "The packaged compiler would run other commands than the one here.",
+        Reason::NoDist => "The configuration keeps this compiler's units here.",
         Reason::LocalSlot => "A slot of this machine was free before one of the farm.",
         Reason::NotConfigured => "No scheduler is configured; `farccctl farm join` does that.",
         Reason::NoScheduler => "The scheduler does not answer; `farccctl status` tells more.",

@@ -83,6 +83,8 @@ reasons! {
     ToolchainDiffers = "toolchain-differs",
 
     // Local by choice or need of the moment.
+    /// The configuration says so of this compiler (`no_dist`).
+    NoDist = "no-dist",
     /// A local slot was free first.
     LocalSlot = "local-slot",
     /// No scheduler is configured.

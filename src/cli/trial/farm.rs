@@ -142,15 +142,13 @@ impl<'a> Plan<'a> {
 
     /// No local slots: what is compiled here shows a reason, not a choice.
     fn client(&self, scheduler: &str) -> Result<PathBuf, Failure> {
-        let state = self.private("client", None)?;
         self.write(
             "client.toml",
             None,
             &format!(
-                "local_slots = 0\nstate_dir = {state:?}\nlog = \"{}\"\n\n[cache.disk]\ndir = {:?}\n\n\
+                "local_slots = 0\nlog = \"{}\"\n\n\
                  [dist]\nscheduler_url = \"https://{scheduler}\"\n\n[dist.auth]\ntype = \"token\"\ntoken = \"{}\"\n",
                 self.log,
-                state.join("cache"),
                 self.client_token.expose()
             ),
         )

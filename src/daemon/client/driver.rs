@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Setup {
     pub architecture: String,
     pub scheduler: Option<Uplink>,
     pub local_slots: u32,
+    /// Compilers whose units stay here, by the path that they are called by.
+    pub no_dist: Vec<PathBuf>,
     /// Processors of this machine: bounds forced local units and dependency runs.
     pub processors: u32,
     /// Ends the daemon after this long without a wrapper; whoever needs it starts it again.
@@ -119,6 +122,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
         runs: Semaphore::new(setup.processors.max(1) as usize),
         architecture: setup.architecture,
         view: View::ours()?,
+        no_dist: setup.no_dist,
     });
     let has_scheduler = setup.scheduler.is_some();
     let initial = if has_scheduler { LinkState::Connecting } else { LinkState::NotConfigured };

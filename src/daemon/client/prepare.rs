@@ -42,6 +42,8 @@ pub(super) struct Workbench {
     pub(super) runs: Semaphore,
     pub(super) architecture: String,
     pub(super) view: View,
+    /// Compilers whose units the configuration keeps here.
+    pub(super) no_dist: Vec<PathBuf>,
 }
 
 /// A unit that can be sent.
@@ -156,6 +158,9 @@ impl Workbench {
         };
         let (source, output) = names(&command, &cwd);
         let local = |why| Prepared::Local { why, source: source.clone(), output: output.clone() };
+        if self.no_dist.contains(&compiler) {
+            return local(Why::new(Reason::NoDist, compiler.display().to_string()));
+        }
         if !self.view.is_shared(&fds, &cwd, request.mount_namespace) {
             return local(Reason::OtherView.into());
         }

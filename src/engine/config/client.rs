@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use crate::engine::config::auth::{self, Section};
-use crate::engine::config::document::{Document, Entry, Place, Value};
+use crate::engine::config::document::{Document, Entry, Value};
 use crate::engine::config::error::{Advice, ConfigError, Problem, Warning};
 use crate::engine::config::facts::Facts;
 use crate::engine::config::reader::{Checked, LogLevel, NoMeaning, Reader, Setting};
 use crate::engine::config::upstream::{self, Upstream};
-use crate::model::limits::{SLOTS_MAX, TOOLCHAIN_CACHE_BYTES};
+use crate::model::limits::SLOTS_MAX;
 
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -18,21 +18,9 @@ pub struct ClientConfig {
     pub name: String,
     /// Units that could run elsewhere and are compiled here at a time.
     pub local_slots: u32,
-    /// What the user decided for single compilers.
-    pub toolchains: Vec<ToolchainRule>,
-    pub toolchain_cache_bytes: u64,
-    pub cache_dir: PathBuf,
-    pub state_dir: PathBuf,
+    /// Compilers whose units stay here, by the path that they are called by.
+    pub no_dist: Vec<PathBuf>,
     pub log: LogLevel,
-}
-
-/// One `[[dist.toolchains]]`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ToolchainRule {
-    /// Units of this compiler stay here.
-    NoDist { compiler: PathBuf },
-    /// Builders use this archive and the compiler inside it.
-    PathOverride { compiler: PathBuf, archive: PathBuf, archive_compiler: PathBuf },
 }
 
 const DIST_AUTH: Section = Section {
@@ -48,9 +36,11 @@ const NO_MEANING: &[NoMeaning] = &[
         "dist.rewrite_includes_only",
         "sources are never preprocessed on the way, so warnings are those of a local compile",
     ),
-    ("dist.cache_dir", "packaged toolchains are kept below `cache.disk.dir`"),
+    ("dist.cache_dir", "packages of toolchains are not kept yet"),
+    ("dist.toolchain_cache_size", "packages of toolchains are not kept yet"),
     ("dist.net.", "connections are kept open, and dead peers are noticed within seconds"),
-    ("cache.disk.size", "results are not cached yet; `dist.toolchain_cache_size` bounds what is kept"),
+    ("cache.disk.dir", "nothing is kept there yet"),
+    ("cache.disk.size", "results are not cached yet"),
     ("cache.disk.preprocessor_cache_mode.", "results are not cached yet"),
     ("cache.disk.rw_mode", "results are not cached yet"),
     ("cache.azure.", "results are not cached yet"),
@@ -61,6 +51,7 @@ const NO_MEANING: &[NoMeaning] = &[
     ("cache.redis.", "results are not cached yet"),
     ("cache.s3.", "results are not cached yet"),
     ("cache.webdav.", "results are not cached yet"),
+    ("state_dir", "nothing is kept there yet: each daemon is a new client"),
     ("server_startup_timeout_ms", "a daemon that does not start in time is done without"),
 ];
 
@@ -72,17 +63,12 @@ impl ClientConfig {
     pub fn check(document: Document, facts: &Facts) -> Result<Checked<Self>, ConfigError> {
         let mut reader = Reader::new(document);
         let scheduler = scheduler(&mut reader, facts)?;
-        let toolchains = toolchain_rules(&mut reader, facts)?;
+        let no_dist = toolchain_rules(&mut reader, facts)?;
         let config = Self {
             scheduler,
             name: reader.text("name")?.map_or_else(|| facts.host_name.clone(), |found| found.value),
             local_slots: reader.number("local_slots", 0, SLOTS_MAX)?.map_or(facts.cpus, |found| found.value),
-            toolchains,
-            toolchain_cache_bytes: reader
-                .size("dist.toolchain_cache_size")?
-                .map_or(TOOLCHAIN_CACHE_BYTES, |found| found.value),
-            cache_dir: directory(&mut reader, "cache.disk.dir", &facts.cache_dir, ".cache/farcc", facts)?,
-            state_dir: directory(&mut reader, "state_dir", &facts.state_dir, ".local/state/farcc", facts)?,
+            no_dist,
             log: reader.log_level()?,
         };
         Ok(Checked { config, warnings: reader.finish(NO_MEANING)? })
@@ -101,24 +87,11 @@ impl ClientConfig {
         settings.extend([
             ("name", self.name.clone()),
             ("local_slots", self.local_slots.to_string()),
-            ("dist.toolchain_cache_size", self.toolchain_cache_bytes.to_string()),
-            ("cache.disk.dir", self.cache_dir.display().to_string()),
-            ("state_dir", self.state_dir.display().to_string()),
             ("log", self.log.to_string()),
         ]);
-        settings.extend(self.toolchains.iter().map(|rule| ("dist.toolchains", rule.to_string())));
+        let no_dist = |compiler: &PathBuf| ("dist.toolchains", format!("{}: no_dist", compiler.display()));
+        settings.extend(self.no_dist.iter().map(no_dist));
         settings
-    }
-}
-
-impl std::fmt::Display for ToolchainRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoDist { compiler } => write!(f, "{}: no_dist", compiler.display()),
-            Self::PathOverride { compiler, archive, archive_compiler } => {
-                write!(f, "{}: {} of {}", compiler.display(), archive_compiler.display(), archive.display())
-            }
-        }
     }
 }
 
@@ -142,31 +115,18 @@ fn scheduler(reader: &mut Reader, facts: &Facts) -> Result<Option<Upstream>, Con
     })
 }
 
-/// What is configured, else what the service manager or the XDG variables say, else a place in the home directory.
-fn directory(
-    reader: &mut Reader,
-    key: &'static str,
-    given: &Option<PathBuf>,
-    below_home: &str,
-    facts: &Facts,
-) -> Result<PathBuf, ConfigError> {
-    let configured = reader.path(key, facts.home.as_deref())?.map(|found| found.value);
-    let default = || facts.home.as_ref().map(|home| home.join(below_home));
-    let no_home = || ConfigError { at: Place::whole(&facts.main_file), problem: Problem::NoHomeFor { key } };
-    configured.or_else(|| given.clone()).or_else(default).ok_or_else(no_home)
-}
-
-fn toolchain_rules(reader: &mut Reader, facts: &Facts) -> Result<Vec<ToolchainRule>, ConfigError> {
-    let mut rules = Vec::new();
+/// Each `[[dist.toolchains]]`: the compilers that are not to be distributed.
+fn toolchain_rules(reader: &mut Reader, facts: &Facts) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut no_dist = Vec::new();
     for entry in reader.list("dist.toolchains")? {
-        let (rule, warnings) = toolchain_rule(entry, facts)?;
-        rules.push(rule);
+        let (compiler, warnings) = toolchain_rule(entry, facts)?;
+        no_dist.extend(compiler);
         reader.warn_all(warnings);
     }
-    Ok(rules)
+    Ok(no_dist)
 }
 
-fn toolchain_rule(entry: Entry, facts: &Facts) -> Result<(ToolchainRule, Vec<Warning>), ConfigError> {
+fn toolchain_rule(entry: Entry, facts: &Facts) -> Result<(Option<PathBuf>, Vec<Warning>), ConfigError> {
     let Entry { value, at, .. } = entry;
     let document = match value {
         Value::Table(document) => document,
@@ -184,14 +144,17 @@ fn toolchain_rule(entry: Entry, facts: &Facts) -> Result<(ToolchainRule, Vec<War
         Ok(reader.path(key, facts.home.as_deref())?.ok_or_else(missing)?.value)
     };
     let compiler = path("compiler_executable")?;
-    let rule = match kind.value.as_str() {
-        "no_dist" => ToolchainRule::NoDist { compiler },
-        "path_override" => ToolchainRule::PathOverride {
-            compiler,
-            archive: path("archive")?,
-            archive_compiler: path("archive_compiler_executable")?,
-        },
+    let no_dist = match kind.value.as_str() {
+        "no_dist" => Some(compiler),
+        "path_override" => {
+            path("archive")?;
+            path("archive_compiler_executable")?;
+            let key = "dist.toolchains".to_owned();
+            reader
+                .warn(&at, Advice::NoMeaning { key, why: "path_override is not obeyed yet; the compiler is packaged" });
+            None
+        }
         other => return Err(kind.fail(Problem::ToolchainType(other.to_owned()))),
     };
-    Ok((rule, reader.finish(&[])?))
+    Ok((no_dist, reader.finish(&[])?))
 }

@@ -51,8 +51,6 @@ pub enum Problem {
     BuilderType(String),
     #[error("`{0}` is missing: the address of the scheduler, as https://HOST:10600")]
     NoScheduler(&'static str),
-    #[error("`{key}` is missing, and so is the home directory that it would be in; set it, or HOME")]
-    NoHomeFor { key: &'static str },
     #[error("`{key}` is missing here")]
     Missing { key: &'static str },
     #[error("a toolchain of type \"{0}\" is not known; it is \"path_override\" or \"no_dist\"")]
