@@ -201,7 +201,8 @@ impl AsFd for Link {
 
 /// The socket's name in its directory.
 pub const SOCKET_NAME: &str = "client.sock";
-/// A daemon that an administrator runs for everyone.
+/// Where a daemon listens that was started without a runtime directory and was told no socket, as root's in a container is. It
+/// serves its own user alone, as every client daemon does.
 const SYSTEM_SOCKET: &str = "/run/farcc/client.sock";
 /// Root and working directory.
 const SENT_DESCRIPTORS_MAX: usize = 2;

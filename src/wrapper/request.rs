@@ -32,19 +32,11 @@ fn describe(command: &Command, compiler: &Compiler) -> io::Result<CompileRequest
         argv: argv.map(|word| bytes(word.clone())).collect(),
         cwd: bytes(cwd.into_os_string()),
         env: std::env::vars_os().map(|(name, value)| (bytes(name), bytes(value))).collect(),
-        umask: umask(),
         // Without /proc there is no knowing; zero is nobody's namespace, so the unit stays here.
         mount_namespace: Path::new("/proc/self/ns/mnt").metadata().map_or(0, |meta| meta.ino()),
         // Anything but a terminal has no size.
         stderr_columns: rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col),
     })
-}
-
-/// The umask can only be read by setting it; nothing else runs in this process meanwhile.
-fn umask() -> u32 {
-    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
-    rustix::process::umask(mask);
-    mask.as_raw_mode()
 }
 
 fn bytes(text: OsString) -> Bytes {

@@ -10,7 +10,6 @@ use crate::model::id::RequestId;
 use crate::model::limits::HISTORY_UNITS_MAX;
 use crate::model::moment::Moment;
 use crate::model::path::without_detours;
-use crate::model::reason::{Reason, Why};
 use crate::model::report::{Attempt, Outcome, Stats, Times, UnitRecord};
 
 /// Where a request's time goes. May be noted more than once; the times add up.
@@ -95,19 +94,6 @@ impl Recorder {
         }
     }
 
-    /// A result that was counted as remote could not be written, and the wrapper compiled here after all.
-    pub fn write_failed(&mut self, request: RequestId, detail: impl Into<String>) {
-        let Some(record) = self.records.get_mut(&request) else { return };
-        let Outcome::Remote { builder, .. } = &record.outcome else { return };
-        self.stats.remote = self.stats.remote.saturating_sub(1);
-        if let Some(count) = self.stats.builders.get_mut(builder) {
-            *count = count.saturating_sub(1);
-        }
-        let outcome = Outcome::Local { why: Why::new(Reason::WriteFailed, detail) };
-        record.outcome = outcome.clone();
-        self.count(&outcome);
-    }
-
     fn count(&mut self, outcome: &Outcome) {
         let why = match outcome {
             Outcome::Remote { builder, .. } => {
@@ -152,6 +138,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reason::Reason;
 
     fn at(seconds: u64) -> Moment {
         Moment::START + Duration::from_secs(seconds)
@@ -208,17 +195,6 @@ mod tests {
         assert_eq!((record.request, record.times.total), (2, Duration::from_secs(7)));
         assert_eq!(recorder.why("/1.o").unwrap().request, 1);
         assert_eq!(recorder.why("/b.c"), None);
-    }
-
-    #[test]
-    fn a_result_that_could_not_be_written_is_a_fallback() {
-        let mut recorder = Recorder::new();
-        recorder.arrived(at(0), RequestId(1));
-        recorder.ended(at(1), RequestId(1), remote());
-        recorder.ended(at(2), RequestId(1), local(Reason::LocalSlot));
-        recorder.write_failed(RequestId(1), "disk full");
-        let stats = recorder.stats();
-        assert_eq!((stats.remote, stats.local, stats.fallbacks, stats.builders["b"]), (0, 1, 1, 0));
     }
 
     #[test]

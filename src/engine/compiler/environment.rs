@@ -84,13 +84,6 @@ fn role(name: &[u8]) -> Option<Role> {
     VARIABLES.iter().find(|(pattern, _)| matches(pattern)).map(|(_, role)| *role)
 }
 
-/// The locale that messages are in: its files must exist wherever the compiler runs, else messages differ.
-pub fn message_locale(env: &[(Bytes, Bytes)]) -> Option<&Bytes> {
-    ["LC_ALL", "LC_MESSAGES", "LANG"]
-        .into_iter()
-        .find_map(|wanted| value(env, wanted).filter(|locale| !locale.is_empty()))
-}
-
 /// A terminal that the compiler's messages go to and that shows colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terminal {
@@ -170,12 +163,5 @@ mod tests {
         assert_eq!(remote_environment(&own, terminal), Ok(own.clone()));
         assert_eq!(Terminal::of(&env(&[("TERM", "dumb")]), 80), None);
         assert_eq!(Terminal::of(&env(&[]), 80), None);
-    }
-
-    #[test]
-    fn the_locale_follows_the_usual_order() {
-        assert_eq!(message_locale(&env(&[("LANG", "de"), ("LC_ALL", "")])).map(|l| l.as_slice()), Some(&b"de"[..]));
-        assert_eq!(message_locale(&env(&[("LANG", "de"), ("LC_ALL", "C")])).map(|l| l.as_slice()), Some(&b"C"[..]));
-        assert_eq!(message_locale(&[]), None);
     }
 }

@@ -46,7 +46,6 @@ pub struct CompileRequest {
     pub cwd: Bytes,
     /// The whole environment. It does not leave this machine but for the allow-list in `engine::compiler::environment`.
     pub env: Vec<(Bytes, Bytes)>,
-    pub umask: u32,
     /// Inode number of the wrapper's mount namespace.
     pub mount_namespace: u64,
     /// Width of the terminal that standard error is; zero where it is none. Messages are made for it.
