@@ -123,16 +123,16 @@ impl CompileCommand {
 
     /// True where the object is made by the assembler, a program of its own.
     pub fn runs_assembler(&self) -> bool {
-        let words = self.parts.iter().filter_map(|part| match part {
+        let words = self.parts.iter().rev().filter_map(|part| match part {
             Part::Option { words, .. } => Some(words[0].as_slice()),
             _ => None,
         });
-        let said = words.filter_map(|word| match word {
+        let mut said = words.filter_map(|word| match word {
             b"-fno-integrated-as" | b"-no-integrated-as" => Some(true),
             b"-fintegrated-as" | b"-integrated-as" => Some(false),
             _ => None,
         });
-        self.family == CompilerFamily::Gcc || said.last() == Some(true)
+        self.family == CompilerFamily::Gcc || said.next() == Some(true)
     }
 
     /// Files that options name for reading before the source. They are searched like headers if not found as written.

@@ -284,8 +284,8 @@ impl Scanner<'_> {
     }
 
     fn is_whole_word(&self, at: usize, length: usize) -> bool {
-        let is_part = |at: usize| self.text.get(at).is_some_and(|&byte| is_identifier(byte));
-        !(at > 0 && is_part(at - 1)) && !is_part(at + length)
+        let neighbours = [at.checked_sub(1), Some(at + length)];
+        !neighbours.into_iter().flatten().any(|at| self.text.get(at).is_some_and(|&byte| is_identifier(byte)))
     }
 
     fn is_end_of_line(&self, at: usize) -> bool {
