@@ -44,6 +44,12 @@ pub const STREAMS_MAX: u32 = 4096;
 pub const CONNECTIONS_MAX: usize = 4096;
 /// A peer that has connected must have proved itself by then.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// And by then have made a request that shows that it belongs here. Peers of ours do so at once.
+pub const PROOF_MAX: Duration = Duration::from_secs(15);
+/// Connections of peers that have not: a quarter of all there can be, so that the others have the rest.
+pub const UNPROVEN_MAX: usize = CONNECTIONS_MAX / 4;
+/// Of these from one address: a machine of many users, all starting to build in the same second.
+pub const UNPROVEN_PER_ADDRESS_MAX: usize = 64;
 /// Pings on idle and busy connections alike.
 pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(1);
 /// A peer that does not answer a ping within this is dead. With the interval: noticed within 3 s.

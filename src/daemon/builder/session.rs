@@ -109,6 +109,7 @@ impl Counter {
         let client = ClientId(peer.fingerprint);
         let check = |reply| Event::Check { client, lease: opening.lease.clone(), reply };
         self.ask(check).await?.map_err(|(why, message)| Turned { why, message })?;
+        peer.prove();
         reader.trust();
         reader.expect_pace(self.patience.pace);
         Ok(opening)

@@ -82,6 +82,7 @@ impl Door {
                 ),
             ));
         }
+        peer.prove();
         reader.trust();
         let (writer, body) = body_channel();
         let (reply, accepted) = oneshot::channel();

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connect::{CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, STREAM_WINDOW_BYTES};
+use super::strangers::{Allowance, Standing, Stranger, Strangers};
 use super::tls::{self, EXPORTER_BYTES, Proven};
 use super::{Body, Identity};
 use crate::model::digest::Digest;
@@ -31,6 +32,16 @@ pub struct Peer {
     pub address: SocketAddr,
     pub fingerprint: Digest,
     pub exporter: [u8; EXPORTER_BYTES],
+    standing: Arc<Standing>,
+}
+
+impl Peer {
+    /// The peer has shown that it belongs here. Until a handler says so, its connections last [`PROOF_MAX`].
+    ///
+    /// [`PROOF_MAX`]: crate::model::limits::PROOF_MAX
+    pub fn prove(&self) {
+        self.standing.prove();
+    }
 }
 
 /// Answers the requests of one daemon. Its future is dropped when the peer resets the stream or is lost.
@@ -49,6 +60,15 @@ pub async fn serve(
     identity: &Identity,
     handler: Arc<impl Handler>,
 ) -> Result<(), rustls::Error> {
+    serve_strangers(listener, identity, handler, Strangers::new(Allowance::default())).await
+}
+
+pub(super) async fn serve_strangers(
+    listener: TcpListener,
+    identity: &Identity,
+    handler: Arc<impl Handler>,
+    strangers: Strangers,
+) -> Result<(), rustls::Error> {
     let acceptor = TlsAcceptor::from(tls::server_config(identity)?);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -64,9 +84,13 @@ pub async fn serve(
                 continue;
             }
         };
-        let (acceptor, handler) = (acceptor.clone(), handler.clone());
+        let Some(stranger) = strangers.admit(address.ip()) else {
+            tracing::debug!(farcc_peer = %address, "too many connections of strangers");
+            continue;
+        };
+        let (acceptor, handler, strangers) = (acceptor.clone(), handler.clone(), strangers.clone());
         connections.spawn(async move {
-            if let Err(refusal) = connection(stream, address, acceptor, handler).await {
+            if let Err(refusal) = connection(stream, address, acceptor, handler, &strangers, stranger).await {
                 tracing::warn!(message_id = messages::PEER_REFUSED, farcc_peer = %address, farcc_reason = %refusal, "refused a connection");
             }
             drop(permit);
@@ -85,6 +109,7 @@ enum Turned {
     NoCertificate,
     Tls(io::Error),
     Silent,
+    Unproven(Duration),
 }
 
 impl fmt::Display for Turned {
@@ -95,6 +120,7 @@ impl fmt::Display for Turned {
             Self::NoCertificate => f.write_str("TLS without a certificate: not a farcc peer"),
             Self::Tls(error) => write!(f, "TLS failed: {error}"),
             Self::Silent => write!(f, "no TLS handshake within {} s", HANDSHAKE_MAX.as_secs()),
+            Self::Unproven(time) => write!(f, "no request within {} s that shows that it belongs here", time.as_secs()),
         }
     }
 }
@@ -104,6 +130,8 @@ async fn connection(
     address: SocketAddr,
     acceptor: TlsAcceptor,
     handler: Arc<impl Handler>,
+    strangers: &Strangers,
+    stranger: Stranger,
 ) -> Result<(), Turned> {
     drop(stream.set_nodelay(true));
     let mut first = [0; 8];
@@ -130,12 +158,13 @@ async fn connection(
         Err(_) => return Err(Turned::Silent),
     };
     let proven = Proven::of(stream.get_ref().1).map_err(|error| Turned::Tls(io::Error::other(error)))?;
-    let peer = Peer { address, fingerprint: proven.fingerprint, exporter: proven.exporter };
+    let standing = strangers.standing(proven.fingerprint);
+    let peer = Peer { address, fingerprint: proven.fingerprint, exporter: proven.exporter, standing: standing.clone() };
     let service = service_fn(move |request| {
         let (handler, peer) = (handler.clone(), peer.clone());
         async move { Ok::<_, std::convert::Infallible>(handler.handle(peer, request).await) }
     });
-    let served = http2::Builder::new(TokioExecutor::new())
+    let serving = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE_EVERY)
         .keep_alive_timeout(KEEPALIVE_MAX)
@@ -143,8 +172,19 @@ async fn connection(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let time = strangers.allowance.time;
+    let served = tokio::select! {
+        served = &mut serving => served,
+        is_proven = standing.is_proven_within(time) => {
+            if !is_proven {
+                return Err(Turned::Unproven(time));
+            }
+            drop(stranger);
+            serving.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(farcc_peer = %address, %error, "connection ended");
     }

@@ -4,6 +4,7 @@ mod connect;
 mod identity;
 mod listen;
 pub mod local;
+mod strangers;
 mod stream;
 mod tls;
 

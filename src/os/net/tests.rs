@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Body, Handler, Identity, Peer, body_channel, connect, serve};
+use super::listen::serve_strangers;
+use super::strangers::{Allowance, Strangers};
+use super::{Body, Connection, Handler, Identity, Peer, body_channel, connect, empty_body, respond, serve};
 use crate::model::limits::{KEEPALIVE_EVERY, KEEPALIVE_MAX};
 
 /// For what must happen, on the slowest machine.
@@ -77,4 +79,58 @@ async fn both_ends_notice_a_dead_connection_in_the_midst_of_a_request() {
     assert!(answer.expect("the client goes on waiting").unwrap().is_err());
     let end = timeout(PATIENCE, heard.recv()).await;
     assert_eq!(end.expect("the builder goes on working"), Some("given up"));
+}
+
+/// Answers at once, and knows those who ask for `/friend`.
+struct Doorman;
+
+impl Handler for Doorman {
+    async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        if request.uri().path() == "/friend" {
+            peer.prove();
+        }
+        respond(StatusCode::OK, empty_body())
+    }
+}
+
+async fn doorman(allowance: Allowance) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let identity = Identity::ephemeral().unwrap();
+    let strangers = Strangers::new(allowance);
+    tokio::spawn(async move { serve_strangers(listener, &identity, Arc::new(Doorman), strangers).await });
+    vec![address]
+}
+
+async fn ask(connection: &Connection, path: &'static str) -> Result<(), hyper::Error> {
+    connection.post(path, empty_body()).await.map(drop)
+}
+
+#[tokio::test]
+async fn only_those_who_prove_themselves_stay() {
+    let allowance = Allowance { time: Duration::from_millis(300), ..Allowance::default() };
+    let address = doorman(allowance).await;
+    let (friend, stranger) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+    let first = connect(&address, &friend, None).await.unwrap();
+    ask(&first, "/friend").await.unwrap();
+    // The same peer, and so far it has said nothing here.
+    let second = connect(&address, &friend, None).await.unwrap();
+    let other = connect(&address, &stranger, None).await.unwrap();
+    // The stranger came last, so when its time is over, that of the others would be as well.
+    let closed = async { while ask(&other, "/").await.is_ok() {} };
+    timeout(PATIENCE, closed).await.expect("a stranger stays");
+    ask(&first, "/").await.unwrap();
+    ask(&second, "/").await.unwrap();
+}
+
+#[tokio::test]
+async fn strangers_are_few() {
+    let address = doorman(Allowance { connections_per_address: 2, ..Allowance::default() }).await;
+    let identities = [(); 3].map(|()| Identity::ephemeral().unwrap());
+    let first = connect(&address, &identities[0], None).await.unwrap();
+    let _second = connect(&address, &identities[1], None).await.unwrap();
+    assert!(connect(&address, &identities[2], None).await.is_err());
+    ask(&first, "/friend").await.unwrap();
+    let admitted = async { while connect(&address, &identities[2], None).await.is_err() {} };
+    timeout(PATIENCE, admitted).await.expect("a friend counts as a stranger");
 }
