@@ -69,6 +69,16 @@ pub const UPLOADS_MAX: usize = 8;
 pub const UPLOAD_HEAD_START: Duration = Duration::from_secs(10);
 /// Threads of a builder for short work (hashing a batch of inputs, reading a result), beside those that jobs and uploads have.
 pub const SHORT_WORK_THREADS: usize = 64;
+/// A name must be found by then: a resolver asks its second server after five seconds.
+pub const LOOKUP_MAX: Duration = Duration::from_secs(7);
+/// An address of a host that has not answered for this long is not waited for alone: RFC 8305 recommends it.
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+/// A peer's name for itself, as hosts have them.
+pub const NAME_CHARS_MAX: usize = 255;
+/// A peer's account of what went wrong: a sentence with a path in it.
+pub const DETAIL_CHARS_MAX: usize = 1000;
+/// As `uname -m` has it: the kernel's own limit of 64 with the NUL.
+pub const ARCHITECTURE_BYTES_MAX: usize = 64;
 
 // Wrapper and client daemon.
 

@@ -1,5 +1,6 @@
 //! Connecting to a peer.
 
+use std::io;
 use std::net::SocketAddr;
 
 use hyper::body::Incoming;
@@ -8,20 +9,23 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::tls::{self, EXPORTER_BYTES, Proven};
 use super::{Body, Identity};
 use crate::model::digest::Digest;
-use crate::model::limits::{CONNECT_MAX, HANDSHAKE_MAX, KEEPALIVE_EVERY, KEEPALIVE_MAX};
+use crate::model::limits::{CONNECT_MAX, CONNECT_STAGGER, HANDSHAKE_MAX, KEEPALIVE_EVERY, KEEPALIVE_MAX, LOOKUP_MAX};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("{address}: no such host: {source}")]
-    Resolve { address: String, source: std::io::Error },
+    Resolve { address: String, source: io::Error },
+    #[error("{address}: the name is not resolved within {} s", LOOKUP_MAX.as_secs())]
+    Lookup { address: String },
     #[error("{address}: {source}")]
-    Tcp { address: String, source: std::io::Error },
+    Tcp { address: String, source: io::Error },
     #[error("{address}: no answer within {} s", CONNECT_MAX.as_secs())]
     Timeout { address: String },
     #[error(
@@ -29,7 +33,7 @@ pub enum ConnectError {
     )]
     Fingerprint { address: String },
     #[error("{address}: TLS failed: {source}")]
-    Tls { address: String, source: std::io::Error },
+    Tls { address: String, source: io::Error },
     #[error("{address}: HTTP/2 failed: {source}")]
     Http { address: String, source: hyper::Error },
     #[error("no address is known")]
@@ -85,12 +89,10 @@ pub async fn connect(
 
 async fn connect_one(address: &str, identity: &Identity, expected: Option<Digest>) -> Result<Connection, ConnectError> {
     let named = || address.to_owned();
-    let stream = timeout(CONNECT_MAX, connect_tcp(address))
-        .await
-        .unwrap_or_else(|_| Err(ConnectError::Timeout { address: named() }))?;
+    let stream = connect_tcp(address).await?;
     let remote = stream.peer_addr().map_err(|source| ConnectError::Tcp { address: named(), source })?;
     let broken = |source| ConnectError::Tls { address: named(), source };
-    let config = tls::client_config(identity, expected).map_err(|error| broken(std::io::Error::other(error)))?;
+    let config = tls::client_config(identity, expected).map_err(|error| broken(io::Error::other(error)))?;
     // The name is never looked at: peers are known by fingerprint. TLS wants one all the same.
     let name = ServerName::from(remote.ip());
     let stream = match timeout(HANDSHAKE_MAX, TlsConnector::from(config).connect(name, stream)).await {
@@ -99,7 +101,7 @@ async fn connect_one(address: &str, identity: &Identity, expected: Option<Digest
         Ok(Err(error)) => return Err(broken(error)),
         Err(_) => return Err(ConnectError::Timeout { address: named() }),
     };
-    let proven = Proven::of(stream.get_ref().1).map_err(|error| broken(std::io::Error::other(error)))?;
+    let proven = Proven::of(stream.get_ref().1).map_err(|error| broken(io::Error::other(error)))?;
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE_EVERY)
@@ -123,24 +125,91 @@ pub(super) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 pub(super) const MAX_FRAME_BYTES: u32 = 256 << 10;
 
 async fn connect_tcp(address: &str) -> Result<TcpStream, ConnectError> {
-    let mut last = ConnectError::NoAddress;
-    let candidates = tokio::net::lookup_host(address)
+    let named = || address.to_owned();
+    let candidates = timeout(LOOKUP_MAX, tokio::net::lookup_host(address))
         .await
-        .map_err(|source| ConnectError::Resolve { address: address.to_owned(), source })?;
-    for candidate in candidates {
-        match TcpStream::connect(candidate).await {
-            Ok(stream) => {
-                // Small frames are whole requests here; waiting to fill a segment would only delay them.
-                drop(stream.set_nodelay(true));
-                return Ok(stream);
-            }
-            Err(source) => last = ConnectError::Tcp { address: address.to_owned(), source },
-        }
-    }
-    Err(last)
+        .map_err(|_| ConnectError::Lookup { address: named() })?
+        .map_err(|source| ConnectError::Resolve { address: named(), source })?;
+    let stream = timeout(CONNECT_MAX, connect_first(in_turns(candidates.collect())))
+        .await
+        .map_err(|_| ConnectError::Timeout { address: named() })?
+        .map_err(|source| ConnectError::Tcp { address: named(), source })?;
+    // Small frames are whole requests here; waiting to fill a segment would only delay them.
+    drop(stream.set_nodelay(true));
+    Ok(stream)
 }
 
-fn is_wrong_fingerprint(error: &std::io::Error) -> bool {
+/// Families in turns, the resolver's first choice first: where one of them leads nowhere, the other is next (RFC 8305).
+fn in_turns(candidates: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let is_first =
+        |candidate: &SocketAddr| candidates.first().is_some_and(|first| first.is_ipv6() == candidate.is_ipv6());
+    let (ours, others): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(is_first);
+    let (mut ours, mut others) = (ours.into_iter(), others.into_iter());
+    let mut turns = Vec::with_capacity(candidates.len());
+    while turns.len() < candidates.len() {
+        turns.extend(ours.next());
+        turns.extend(others.next());
+    }
+    turns
+}
+
+/// Tries one after the other, the next when one has failed or has not answered for a moment. The first to answer wins.
+async fn connect_first(candidates: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut candidates = candidates.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        if let Some(candidate) = candidates.next() {
+            attempts.spawn(TcpStream::connect(candidate));
+        } else if attempts.is_empty() {
+            return Err(last);
+        }
+        // Dropping the set ends the other attempts.
+        match timeout(CONNECT_STAGGER, attempts.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => last = error,
+            Ok(Some(Err(error))) => last = io::Error::other(error),
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
+fn is_wrong_fingerprint(error: &io::Error) -> bool {
     let wrong = rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure);
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) == Some(&wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(words: &str) -> Vec<SocketAddr> {
+        words.split_whitespace().map(|word| word.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let six = "[2001:db8::1]:1 [2001:db8::2]:1 [2001:db8::3]:1 192.0.2.1:1";
+        assert_eq!(in_turns(addresses(six)), addresses("[2001:db8::1]:1 192.0.2.1:1 [2001:db8::2]:1 [2001:db8::3]:1"));
+        assert_eq!(in_turns(addresses("192.0.2.1:1 [2001:db8::1]:1")), addresses("192.0.2.1:1 [2001:db8::1]:1"));
+        assert_eq!(in_turns(Vec::new()), []);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_hides_no_other() {
+        // Its queue is full, so that the kernel drops whatever else wants to connect.
+        let full = tokio::net::TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = full.listen(1).unwrap();
+        let dead = full.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(Ok(stream)) = timeout(CONNECT_STAGGER, TcpStream::connect(dead)).await {
+            waiting.push(stream);
+        }
+        let alive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = alive.local_addr().unwrap();
+        let stream = timeout(CONNECT_MAX, connect_first(vec![dead, dead, alive])).await;
+        assert_eq!(stream.expect("it waits for the dead one").unwrap().peer_addr().unwrap(), alive);
+        assert!(connect_first(Vec::new()).await.is_err());
+    }
 }
