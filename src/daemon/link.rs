@@ -142,6 +142,31 @@ pub async fn drain_queue<M: Serialize>(mut queue: mpsc::Receiver<M>, mut writer:
     }
 }
 
+/// What a peer says of itself, fit for a line of a log: bounded, and without characters that end lines or move cursors.
+pub fn printable(text: &str, chars_max: usize) -> String {
+    let shown = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    text.chars().take(chars_max).map(shown).collect()
+}
+
+/// Tells causes that are news from those that come with each attempt.
+#[derive(Debug, Default)]
+pub struct Outage {
+    told: Option<String>,
+}
+
+impl Outage {
+    /// Whether nobody has been told of this cause since the last time that things were well.
+    pub fn is_news(&mut self, cause: &str) -> bool {
+        let is_news = self.told.as_deref() != Some(cause);
+        self.told = Some(cause.to_owned());
+        is_news
+    }
+
+    pub fn end(&mut self) {
+        self.told = None;
+    }
+}
+
 /// Pauses between attempts to reach a scheduler: short at first, so that a restart is hardly noticed.
 #[derive(Debug, Default)]
 pub struct Backoff {
@@ -161,5 +186,25 @@ impl Backoff {
         let pause = Self::FIRST.saturating_mul(1 << self.n_failures.min(8)).min(Self::LONGEST);
         self.n_failures += 1;
         pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_told_once_in_each_outage() {
+        let mut outage = Outage::default();
+        assert!(outage.is_news("lost"));
+        assert!(outage.is_news("refused") && !outage.is_news("refused"));
+        outage.end();
+        assert!(outage.is_news("refused") && !outage.is_news("refused"));
+    }
+
+    #[test]
+    fn a_peers_words_stay_on_their_line() {
+        assert_eq!(printable("häst\n<3>forged\x1b[2J", 255), "häst\u{fffd}<3>forged\u{fffd}[2J");
+        assert_eq!(printable(&"ü".repeat(300), 255).chars().count(), 255);
     }
 }

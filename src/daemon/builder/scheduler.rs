@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep};
 
 use super::driver::{Event, Report};
-use crate::daemon::link::{Backoff, DialError, Dialler, Link, Uplink, next_message};
+use crate::daemon::link::{Backoff, DialError, Dialler, Link, Outage, Uplink, next_message};
 use crate::engine::wire::farm::{BuilderOffer, BuilderToScheduler, Role, SchedulerToBuilder};
 use crate::model::limits::HEARTBEAT_EVERY;
 use crate::os::net::Identity;
@@ -28,22 +28,21 @@ pub(super) async fn keep_linked(
     inbox: mpsc::Sender<Event>,
 ) {
     let mut backoff = Backoff::default();
-    let mut reported = String::new();
+    let mut outage = Outage::default();
     loop {
-        let outcome = linked(&uplink, &offer, &identity, &mut state, &inbox, &mut backoff).await;
+        let outcome = linked(&uplink, &offer, &identity, &mut state, &inbox, &mut backoff, &mut outage).await;
         let (message_id, text) = match outcome {
             Ok(()) => (messages::SCHEDULER_LOST, "lost; connecting again".to_owned()),
             Err(error) => (error.message_id(), error.to_string()),
         };
         // Once for each new cause, not once for each attempt.
-        if text != reported {
+        if outage.is_news(&text) {
             tracing::warn!(
                 message_id,
                 farcc_address = uplink.address,
                 farcc_reason = text,
                 "not registered with the scheduler"
             );
-            reported.clone_from(&text);
         }
         if inbox.send(Event::Connection(text)).await.is_err() {
             return;
@@ -60,6 +59,7 @@ async fn linked(
     state: &mut watch::Receiver<Report>,
     inbox: &mpsc::Sender<Event>,
     backoff: &mut Backoff,
+    outage: &mut Outage,
 ) -> Result<(), DialError> {
     let role = Role::Builder(BuilderOffer {
         slots: offer.slots,
@@ -72,6 +72,7 @@ async fn linked(
     backoff.reset();
     let lease_key = welcome.lease_key.ok_or(DialError::Unproven)?;
     let welcomed = Event::Welcomed { lease_key, scheduler: welcome.now, epoch: welcome.epoch };
+    outage.end();
     drop(inbox.send(welcomed).await);
     drop(inbox.send(Event::Connection("connected".to_owned())).await);
     tracing::info!(
