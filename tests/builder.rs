@@ -75,10 +75,11 @@ fn with_patience<F: Future<Output = ()>>(patience: Patience, slots: u32, test: i
 
 async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
     let directory = tempfile::tempdir().unwrap();
-    let socket = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
+    let socket = || async { TcpListener::bind("0.0.0.0:0").await.unwrap() };
     let (control, jobs) = (socket().await, socket().await);
+    let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
     let token = "a token for tests";
-    let address = control.local_addr().unwrap().to_string();
+    let address = format!("127.0.0.1:{}", port(&control));
     let uplink = Uplink { address, fingerprint: None, secret: Secret::new(token).unwrap() };
     let scheduler = scheduler::Setup {
         listeners: vec![control],
@@ -99,7 +100,7 @@ async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
     let (snapshot, watched) = watch::channel(Default::default());
     let (orders_to, orders) = commands();
     let builder = builder::Setup {
-        addresses: vec![jobs.local_addr().unwrap().to_string()],
+        addresses: vec![format!(":{}", port(&jobs))],
         listeners: vec![jobs],
         identity: Identity::ephemeral().unwrap(),
         name: "builder".to_owned(),
@@ -151,9 +152,13 @@ fn id_of(store: &ToolchainStore, archive: &[u8]) -> ToolchainId {
 impl Farm {
     /// A client that wants this many slots, and has its first.
     async fn client(&self, slots: u32) -> Client {
+        self.client_of(&self.uplink, slots).await
+    }
+
+    async fn client_of(&self, uplink: &Uplink, slots: u32) -> Client {
         let identity = Arc::new(Identity::ephemeral().unwrap());
         let class = Class { toolchain: self.toolchain, architecture: ARCHITECTURE.to_owned() };
-        let dialler = Dialler { uplink: &self.uplink, identity: &identity, name: "client" };
+        let dialler = Dialler { uplink, identity: &identity, name: "client" };
         let Link { mut reader, mut writer, connection, .. } = dialler.dial(Role::Client).await.unwrap();
         writer.send(&ClientToScheduler::Demand { class, slots }).await.unwrap();
         let (granted, leases) = mpsc::unbounded_channel();
@@ -410,6 +415,23 @@ fn an_upload_that_stalls_delays_nobody_for_long_and_has_an_end() {
             assert!(matches!(end, ToolchainReply::Refused { .. }), "{end:?}");
             let (mut ready, _) = slow.offer(&to_slow, toolchain).await.receipt().await;
             assert_eq!(ready.next::<ToolchainReply>().await.unwrap(), ToolchainReply::Ready);
+        });
+    });
+}
+
+/// Wherever the builder sits, on the scheduler's machine too, each client gets an address that it can reach.
+#[test]
+fn a_builder_beside_the_scheduler_is_found_where_the_scheduler_is() {
+    as_user(|| {
+        with_farm(2, |farm| async move {
+            let address = farm.uplink.address.replace("127.0.0.1", "127.0.0.2");
+            let elsewhere = Uplink { address, ..farm.uplink.clone() };
+            for (uplink, host) in [(&farm.uplink, "127.0.0.1:"), (&elsewhere, "127.0.0.2:")] {
+                let mut client = farm.client_of(uplink, 1).await;
+                let lease = client.lease().await;
+                assert!(lease.addresses[0].starts_with(host), "{:?}", lease.addresses);
+                client.connect().await;
+            }
         });
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::session::{Door, Secrets};
-use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message};
+use super::session::{Door, Secrets, located};
+use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message, printable};
 use crate::daemon::pulse::Pulse;
 use crate::engine::scheduler::{Blame, Input, Output, Scheduler, Settings};
 use crate::engine::wire::farm::{
@@ -22,6 +22,7 @@ use crate::engine::wire::farm::{
 };
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance};
+use crate::model::limits::{ARCHITECTURE_BYTES_MAX, DETAIL_CHARS_MAX};
 use crate::model::moment::Moment;
 use crate::model::report::BuilderReport;
 use crate::os::bus::SchedulerSnapshot;
@@ -150,6 +151,8 @@ pub(super) enum Event {
 pub(super) struct Joined {
     pub(super) name: String,
     pub(super) address: SocketAddr,
+    /// Where it found this scheduler.
+    pub(super) local: SocketAddr,
     pub(super) reader: FrameReader,
     pub(super) writer: FrameWriter,
     pub(super) reply: oneshot::Sender<Result<Grant, Refusal>>,
@@ -167,12 +170,15 @@ pub(super) struct Grant {
 
 struct ClientLink {
     link: u64,
+    /// Where it finds this machine, and so a builder on it.
+    here: IpAddr,
     queue: mpsc::Sender<SchedulerToClient>,
 }
 
 struct BuilderLink {
     link: u64,
     name: String,
+    /// Without a host where the builder is on this machine.
     addresses: Vec<String>,
     lease_key: Digest,
     epoch: u64,
@@ -237,7 +243,7 @@ impl Driver {
         );
         let (queue, start) = queue;
         let grant = self.grant(None, 0, joined.writer, start);
-        self.clients.insert(client, ClientLink { link, queue });
+        self.clients.insert(client, ClientLink { link, here: joined.local.ip(), queue });
         tracing::debug!(farcc_client = %client, name = joined.name, farcc_peer = %joined.address, "client joined");
         self.feed(Input::ClientJoined { client, name: joined.name });
         drop(joined.reply.send(Ok(grant)));
@@ -267,7 +273,7 @@ impl Driver {
         self.feed(Input::BuilderJoined {
             builder,
             name: joined.name,
-            addresses: offer.addresses,
+            addresses: located(&offer.addresses, joined.address.ip()),
             slots: offer.slots,
             architecture: offer.architecture,
             outstanding: offer.outstanding,
@@ -331,6 +337,15 @@ impl Driver {
 
     fn client_says(&mut self, client: ClientId, message: ClientToScheduler) {
         match message {
+            ClientToScheduler::Demand { class, .. } if class.architecture.len() > ARCHITECTURE_BYTES_MAX => {
+                tracing::warn!(
+                    message_id = messages::PEER_REFUSED,
+                    farcc_peer = %client,
+                    farcc_reason = "no architecture has such a long name",
+                    "ended a client's link"
+                );
+                self.end_client(client);
+            }
             ClientToScheduler::Demand { class, slots } => self.feed(Input::Demand { client, class, slots }),
             ClientToScheduler::Return { lease } => self.feed(Input::Returned { client, lease }),
             ClientToScheduler::Complain { builder, lease, detail } => {
@@ -339,7 +354,7 @@ impl Driver {
                     farcc_builder = name,
                     farcc_lease = %lease,
                     farcc_client = %client,
-                    farcc_reason = detail,
+                    farcc_reason = printable(&detail, DETAIL_CHARS_MAX),
                     "a client complains of a builder, and gets no slots there for a while"
                 );
                 self.feed(Input::Complaint { client, builder, lease });
@@ -375,22 +390,29 @@ impl Driver {
 
     fn tell_client(&mut self, client: ClientId, message: SchedulerToClient) {
         if self.clients.get(&client).is_some_and(|known| known.queue.try_send(message).is_err()) {
-            // It has stopped reading. Dropping its queue ends the link.
-            self.clients.remove(&client);
-            self.engine.handle(self.clock.now(), Input::ClientLost { client });
+            // It has stopped reading.
+            self.end_client(client);
         }
+    }
+
+    /// Dropping its queue ends the link.
+    fn end_client(&mut self, client: ClientId) {
+        self.clients.remove(&client);
+        self.engine.handle(self.clock.now(), Input::ClientLost { client });
     }
 
     fn perform(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Granted { client, lease, class, builder, slots, expires, epoch } => {
-                    let Some(known) = self.builders.get(&builder) else { continue };
+                    let (Some(known), Some(asking)) = (self.builders.get(&builder), self.clients.get(&client)) else {
+                        continue;
+                    };
                     let mut lease = Lease {
                         id: lease,
                         builder,
                         builder_name: known.name.clone(),
-                        addresses: known.addresses.clone(),
+                        addresses: located(&known.addresses, asking.here),
                         slots,
                         expires,
                         epoch,

@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::driver::{Event, Joined};
-use crate::daemon::link::LINK_PATH;
+use crate::daemon::link::{LINK_PATH, printable};
 use crate::engine::wire::farm::{BuilderOffer, Greeting, Hello, Refusal, Role, Welcome};
 use crate::engine::wire::handshake::{self, OURS, Prover};
 use crate::model::id::{BuilderId, ClientId};
-use crate::model::limits::{HANDSHAKE_MAX, SLOTS_MAX};
+use crate::model::limits::{ARCHITECTURE_BYTES_MAX, HANDSHAKE_MAX, NAME_CHARS_MAX, SLOTS_MAX};
 use crate::os::net::{Body, FrameReader, Handler, Peer, body_channel, empty_body, respond, single_frame_body};
 use crate::os::systemd::messages;
 
@@ -78,7 +78,7 @@ impl Door {
                 Refusal::Secret,
                 format!(
                     "{role} {:?} has the wrong token, or none; `farccctl farm invite` on the scheduler shows the right one",
-                    hello.name
+                    printable(&hello.name, NAME_CHARS_MAX)
                 ),
             ));
         }
@@ -86,11 +86,13 @@ impl Door {
         reader.trust();
         let (writer, body) = body_channel();
         let (reply, accepted) = oneshot::channel();
-        let joined = Joined { name: hello.name, address: peer.address, reader, writer, reply };
+        let Peer { address, local, .. } = *peer;
+        let name = printable(&hello.name, NAME_CHARS_MAX);
+        let joined = Joined { name, address, local, reader, writer, reply };
         let event = match hello.role {
             Role::Client => Event::ClientJoined { client: ClientId(peer.fingerprint), joined },
             Role::Builder(offer) => {
-                let offer = check_offer(offer, peer.address.ip())?;
+                let offer = check_offer(offer, address.ip())?;
                 Event::BuilderJoined { builder: BuilderId(peer.fingerprint), offer, joined }
             }
         };
@@ -122,16 +124,75 @@ fn check_offer(mut offer: BuilderOffer, seen: IpAddr) -> Result<BuilderOffer, Tu
     if offer.addresses.is_empty() || offer.addresses.len() > ADDRESSES_MAX {
         return Err(invalid(format!("a builder has 1 to {ADDRESSES_MAX} addresses, not {}", offer.addresses.len())));
     }
-    for address in &mut offer.addresses {
-        if let Some(port) = address.strip_prefix(':') {
-            *address = match seen.to_canonical() {
-                IpAddr::V4(ip) => format!("{ip}:{port}"),
-                IpAddr::V6(ip) => format!("[{ip}]:{port}"),
-            };
-        }
+    if offer.architecture.len() > ARCHITECTURE_BYTES_MAX {
+        return Err(invalid(format!("no architecture has a name of {} bytes", offer.architecture.len())));
+    }
+    // A builder on this machine: where it is, depends on who asks.
+    if !seen.to_canonical().is_loopback() {
+        offer.addresses = located(&offer.addresses, seen);
+    }
+    if let Some(long) = offer.addresses.iter().find(|address| address.chars().count() > NAME_CHARS_MAX) {
+        return Err(invalid(format!("no host has a name of {} bytes", long.len())));
     }
     Ok(offer)
 }
 
+/// Addresses with `host` where they have none of their own.
+pub(super) fn located(addresses: &[String], host: IpAddr) -> Vec<String> {
+    let locate = |address: &String| match (address.strip_prefix(':'), host.to_canonical()) {
+        (None, _) => address.clone(),
+        (Some(port), IpAddr::V4(ip)) => format!("{ip}:{port}"),
+        (Some(port), IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+    };
+    addresses.iter().map(locate).collect()
+}
+
 /// A host has a few names and addresses; more would only be there to make clients dial around.
 const ADDRESSES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(offered: &[&str], seen: &str, expected: &[&str]) {
+        let offer = BuilderOffer {
+            slots: 1,
+            addresses: offered.iter().map(|&address| address.to_owned()).collect(),
+            architecture: "x86_64".to_owned(),
+            outstanding: Vec::new(),
+        };
+        let offer = check_offer(offer, seen.parse().unwrap()).unwrap_or_else(|turned| panic!("{}", turned.message));
+        assert_eq!(offer.addresses, expected);
+    }
+
+    #[test]
+    fn addresses_are_as_seen_but_for_builders_here() {
+        check(&["b.example:1", ":1"], "192.0.2.1", &["b.example:1", "192.0.2.1:1"]);
+        check(&[":1"], "::ffff:192.0.2.1", &["192.0.2.1:1"]);
+        check(&[":1"], "2001:db8::1", &["[2001:db8::1]:1"]);
+        for here in ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1"] {
+            check(&[":1", "127.0.0.1:2"], here, &[":1", "127.0.0.1:2"]);
+        }
+        assert_eq!(located(&[":1".to_owned()], "192.0.2.9".parse().unwrap()), ["192.0.2.9:1"]);
+    }
+
+    #[test]
+    fn an_offer_has_bounds() {
+        let refused = |change: fn(&mut BuilderOffer)| {
+            let mut offer = BuilderOffer {
+                slots: 1,
+                addresses: vec![":1".to_owned()],
+                architecture: "x86_64".to_owned(),
+                outstanding: Vec::new(),
+            };
+            change(&mut offer);
+            check_offer(offer, "192.0.2.1".parse().unwrap()).is_err()
+        };
+        assert!(!refused(|_| {}));
+        assert!(refused(|offer| offer.slots = 0));
+        assert!(refused(|offer| offer.addresses.clear()));
+        assert!(refused(|offer| offer.addresses = vec!["b".repeat(NAME_CHARS_MAX) + ":1"]));
+        assert!(refused(|offer| offer.architecture = "x".repeat(ARCHITECTURE_BYTES_MAX + 1)));
+    }
+}

@@ -30,6 +30,8 @@ use crate::os::systemd::messages;
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
+    /// Where the peer found us.
+    pub local: SocketAddr,
     pub fingerprint: Digest,
     pub exporter: [u8; EXPORTER_BYTES],
     standing: Arc<Standing>,
@@ -158,8 +160,10 @@ async fn connection(
         Err(_) => return Err(Turned::Silent),
     };
     let proven = Proven::of(stream.get_ref().1).map_err(|error| Turned::Tls(io::Error::other(error)))?;
+    let local = stream.get_ref().0.local_addr().map_err(Turned::Tls)?;
     let standing = strangers.standing(proven.fingerprint);
-    let peer = Peer { address, fingerprint: proven.fingerprint, exporter: proven.exporter, standing: standing.clone() };
+    let Proven { fingerprint, exporter } = proven;
+    let peer = Peer { address, local, fingerprint, exporter, standing: standing.clone() };
     let service = service_fn(move |request| {
         let (handler, peer) = (handler.clone(), peer.clone());
         async move { Ok::<_, std::convert::Infallible>(handler.handle(peer, request).await) }
