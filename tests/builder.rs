@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farcc::daemon::builder::Patience;
+use farcc::daemon::builder::{Patience, RunError};
 use farcc::daemon::link::{Dialler, Link, Uplink, next_message};
 use farcc::daemon::pulse::Pulse;
 use farcc::daemon::{builder, scheduler};
@@ -54,6 +54,9 @@ struct Farm {
     toolchains: Arc<ToolchainStore>,
     watched: watch::Receiver<BuilderSnapshot>,
     _orders: mpsc::Sender<BusCommand>,
+    /// Asks the builder to end.
+    stop: mpsc::Sender<()>,
+    builder: JoinHandle<Result<(), RunError>>,
     _directory: TempDir,
 }
 
@@ -115,8 +118,9 @@ async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
         pulse: Pulse::default(),
     };
     tokio::spawn(scheduler::run(scheduler, std::future::pending()));
-    tokio::spawn(builder::run(builder, std::future::pending()));
-    Farm { uplink, toolchain, toolchains, watched, _orders: orders_to, _directory: directory }
+    let (stop, stopped) = mpsc::channel(2);
+    let builder = tokio::spawn(builder::run(builder, stopped));
+    Farm { uplink, toolchain, toolchains, watched, _orders: orders_to, stop, builder, _directory: directory }
 }
 
 fn waiter(directory: &Path) -> Vec<u8> {
@@ -393,7 +397,7 @@ fn what_has_arrived_for_a_job_is_there_when_it_runs() {
 fn an_upload_that_stalls_delays_nobody_for_long_and_has_an_end() {
     as_user(|| {
         let pace = Pace { idle: Duration::from_secs(2), bytes_per_second: 1 };
-        let patience = Patience { pace, head_start: Duration::from_millis(300) };
+        let patience = Patience { pace, head_start: Duration::from_millis(300), ..Patience::default() };
         with_patience(patience, 2, |farm| async move {
             let archive = archive("tool", b"#!/bin/true");
             let toolchain = id_of(&farm.toolchains, &archive);
@@ -432,6 +436,81 @@ fn a_builder_beside_the_scheduler_is_found_where_the_scheduler_is() {
                 assert!(lease.addresses[0].starts_with(host), "{:?}", lease.addresses);
                 client.connect().await;
             }
+        });
+    });
+}
+
+#[test]
+fn a_builder_that_is_asked_to_end_lets_its_jobs_end() {
+    as_user(|| {
+        with_farm(2, |mut farm| async move {
+            let mut client = farm.client(2).await;
+            let connection = client.connect().await;
+            let request = client.ask(&connection, 1, farm.spec(3, empty())).await;
+            farm.until(|builder| builder.slots_used == 1).await;
+            farm.stop.send(()).await.unwrap();
+            farm.until(|builder| builder.draining).await;
+            let late = client.ask(&connection, 2, farm.spec(0, empty())).await.reply().await;
+            assert!(matches!(late, JobReply::Refused { .. }), "{late:?}");
+            let reply = request.reply().await;
+            assert!(matches!(reply, JobReply::Finished { .. }), "{reply:?}");
+            farm.builder.await.unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_builder_that_is_asked_twice_ends_at_once() {
+    as_user(|| {
+        with_farm(1, |mut farm| async move {
+            let mut client = farm.client(1).await;
+            let connection = client.connect().await;
+            let _request = client.ask(&connection, 1, farm.spec(3600, empty())).await;
+            farm.until(|builder| builder.slots_used == 1).await;
+            farm.stop.send(()).await.unwrap();
+            farm.until(|builder| builder.draining).await;
+            assert!(!farm.builder.is_finished());
+            farm.stop.send(()).await.unwrap();
+            farm.builder.await.unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_job_that_takes_too_long_does_not_keep_a_builder_from_ending() {
+    as_user(|| {
+        let patience = Patience { drain: Duration::from_millis(100), ..Patience::default() };
+        with_patience(patience, 1, |mut farm| async move {
+            let mut client = farm.client(1).await;
+            let connection = client.connect().await;
+            let _request = client.ask(&connection, 1, farm.spec(3600, empty())).await;
+            farm.until(|builder| builder.slots_used == 1).await;
+            farm.stop.send(()).await.unwrap();
+            farm.builder.await.unwrap().unwrap();
+        });
+    });
+}
+
+/// The only child of this process with that name.
+fn helper_process() -> rustix::process::Pid {
+    let is_helper = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+        stat.contains("(farcc-helper)") && fields.nth(1) == Some(&std::process::id().to_string())
+    };
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let mut pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    rustix::process::Pid::from_raw(pids.find(is_helper).unwrap()).unwrap()
+}
+
+#[test]
+fn a_builder_without_its_sandbox_helper_ends() {
+    as_user(|| {
+        with_farm(1, |farm| async move {
+            farm.client(1).await;
+            rustix::process::kill_process(helper_process(), rustix::process::Signal::KILL).unwrap();
+            let end = farm.builder.await.unwrap();
+            assert!(matches!(end, Err(RunError::HelperEnded)), "{end:?}");
         });
     });
 }

@@ -220,6 +220,8 @@ fn the_builders_unit_leaves_the_sandbox_working() {
     ] {
         assert_eq!(values(&unit, key), [""; 0], "{key}");
     }
+    // A signal to every process would end the jobs that the daemon waits for.
+    assert_eq!(values(&unit, "KillMode"), ["mixed"]);
     assert_eq!(values(&unit, "RestrictNamespaces"), ["user mnt pid ipc net uts cgroup"]);
     assert!(values(&unit, "RestrictAddressFamilies")[0].contains("AF_NETLINK"));
     assert!(values(&unit, "SystemCallFilter")[0].contains("@mount"));

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use farcc::daemon::builder::{self, Patience, Setup};
+use farcc::daemon::builder::{self, Patience, RunError, Setup};
 use farcc::daemon::pulse::Pulse;
 use farcc::daemon::start::{self, Arguments, Failure};
 use farcc::engine::config::HostPort;
@@ -69,7 +69,11 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             patience: Patience::default(),
             pulse: Pulse::from_environment(),
         };
-        let outcome = builder::run(setup, start::shutdown()?).await.map_err(Failure::with(exit::INTERNAL));
+        let outcome = builder::run(setup, start::shutdowns()?).await;
+        let outcome = outcome.map_err(|error| match error {
+            RunError::HelperEnded => Failure::new(exit::SANDBOX, error),
+            RunError::Tls(_) | RunError::Watch(_) => Failure::with(exit::INTERNAL)(error),
+        });
         serving.abort();
         outcome
     })

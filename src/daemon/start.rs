@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::engine::config::Warning;
 use crate::model::causes::with_causes;
@@ -108,12 +109,27 @@ pub fn block_on<T>(n_blocking: usize, serve: impl Future<Output = Result<T, Fail
 /// # Errors
 /// Where signals cannot be taken.
 pub fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
-    let failed = |error: std::io::Error| Failure::new(exit::INTERNAL, error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(&failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(&failed)?;
-    Ok(async move {
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-    })
+    let mut requests = shutdowns()?;
+    Ok(async move { requests.recv().await.unwrap_or_default() })
+}
+
+/// As [`shutdown`], one message each time that it is asked, for a daemon that may take its time over the first.
+///
+/// # Errors
+/// Where signals cannot be taken.
+pub fn shutdowns() -> Result<mpsc::Receiver<()>, Failure> {
+    let take = |kind| signal(kind).map_err(|error| Failure::new(exit::INTERNAL, error));
+    let (mut terminate, mut interrupt) = (take(SignalKind::terminate())?, take(SignalKind::interrupt())?);
+    let (request, requests) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+            if request.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(requests)
 }
 
 /// Makes a directory of this user only, with its parents, where it is not there yet.

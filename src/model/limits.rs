@@ -115,6 +115,10 @@ pub const JOB_TEMPORARY_BYTES_MAX: u64 = 2 << 30;
 pub const JOB_INODES_MAX: u64 = 16_384;
 /// Builders that may fail one unit before it is compiled locally.
 pub const ATTEMPTS_MAX: u32 = 2;
+/// A builder that is asked to end waits this long for its jobs: most end within, and nobody waits longer for a machine to go down.
+pub const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// And this long after the last of them for its results to be on their way.
+pub const DRAIN_LINGER: Duration = Duration::from_secs(1);
 /// A sandbox that has not started its program by then never will (a filtered syscall can hang bwrap).
 pub const SANDBOX_START_MAX: Duration = Duration::from_secs(10);
 

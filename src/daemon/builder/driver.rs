@@ -1,8 +1,8 @@
 //! The loop: admissions, ends of jobs, the scheduler's clock.
 
-use std::future::Future;
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,7 +18,9 @@ use crate::engine::builder::{Admission, Builder, JobEnd, Settings};
 use crate::engine::wire::farm::{Lease, Refusal};
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, JobId, LeaseId};
-use crate::model::limits::{REQUEST_BYTES_PER_SECOND_MIN, REQUEST_IDLE_MAX, UPLOAD_HEAD_START};
+use crate::model::limits::{
+    DRAIN_LINGER, DRAIN_MAX, REQUEST_BYTES_PER_SECOND_MIN, REQUEST_IDLE_MAX, UPLOAD_HEAD_START,
+};
 use crate::model::moment::Moment;
 use crate::os::bus::{BuilderSnapshot, BusCommand};
 use crate::os::clock::Clock;
@@ -55,12 +57,14 @@ pub struct Patience {
     pub pace: Pace,
     /// How long the first client that offers a toolchain uploads it alone.
     pub head_start: Duration,
+    /// How long jobs have to end when the builder does.
+    pub drain: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         let pace = Pace { idle: REQUEST_IDLE_MAX, bytes_per_second: REQUEST_BYTES_PER_SECOND_MIN };
-        Self { pace, head_start: UPLOAD_HEAD_START }
+        Self { pace, head_start: UPLOAD_HEAD_START, drain: DRAIN_MAX }
     }
 }
 
@@ -108,11 +112,23 @@ const INBOX: usize = 4096;
 /// Status and watchdog are served this often at least.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Runs until `shutdown` is ready.
+/// Why a builder ends without having been asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("cannot watch the sandbox helper: {0}")]
+    Watch(#[source] io::Error),
+    #[error("the sandbox helper has ended: no job can be run without it")]
+    HelperEnded,
+}
+
+/// Runs until something comes from `shutdown` and the jobs at work have ended, or something comes once more.
 ///
 /// # Errors
-/// Where TLS cannot be set up.
-pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result<(), rustls::Error> {
+/// Where the builder cannot go on.
+pub async fn run(mut setup: Setup, mut shutdown: mpsc::Receiver<()>) -> Result<(), RunError> {
+    let mut helper_ended = setup.workshop.helper().ended().map_err(RunError::Watch)?;
     // Each job that runs has its place in the queue, for its end.
     let (inbox, mut events) = mpsc::channel(INBOX + setup.slots as usize);
     let identity = Arc::new(setup.identity);
@@ -124,7 +140,9 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
         claims: Claims::new(setup.patience.head_start),
         name: setup.name.clone(),
         patience: setup.patience,
+        deliveries: Arc::default(),
     });
+    let deliveries = counter.deliveries.clone();
     let name = setup.name.clone();
     let mut tasks = JoinSet::new();
     for listener in setup.listeners {
@@ -149,11 +167,16 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
         report,
         connection: "connecting".to_owned(),
         inbox,
+        deliveries,
+        busy: None,
+        stopping: None,
     };
     let mut tick = tokio::time::interval(TICK);
-    tokio::pin!(shutdown);
     loop {
         driver.publish();
+        if driver.is_over() {
+            return Ok(());
+        }
         tokio::select! {
             Some(event) = events.recv() => driver.handle(event),
             Some(order) = setup.orders.recv() => driver.obey(order),
@@ -164,12 +187,16 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
             }
             Some(ended) = tasks.join_next() => {
                 if let Ok(Err(error)) = ended {
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
-            () = &mut shutdown => {
+            _ = &mut helper_ended => return Err(RunError::HelperEnded),
+            Some(()) = shutdown.recv() => {
+                if driver.stopping.is_some() {
+                    return Ok(());
+                }
                 setup.pulse.stopping();
-                return Ok(());
+                driver.stop(setup.patience.drain);
             }
         }
     }
@@ -182,6 +209,12 @@ struct Driver {
     connection: String,
     /// For the ends of jobs.
     inbox: mpsc::Sender<Event>,
+    /// Results under way have a share in it.
+    deliveries: Arc<()>,
+    /// When a job or its results were last seen.
+    busy: Option<Instant>,
+    /// Asked to end; by then it does, whatever still runs.
+    stopping: Option<Instant>,
 }
 
 impl Driver {
@@ -207,7 +240,29 @@ impl Driver {
         }
     }
 
+    /// Takes nothing new from here on; the scheduler hears of it with the next report.
+    fn stop(&mut self, drain: Duration) {
+        tracing::info!(message_id = messages::STOPPING, running = self.engine.snapshot().running, "stopping");
+        self.stopping = Some(Instant::now() + drain);
+        self.engine.drain(true);
+    }
+
+    /// Whether it was asked to end and nothing is left to wait for. Looked at with each turn of the loop, of which there is one with
+    /// each tick.
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        // One share is ours, one is the counter's.
+        if self.engine.snapshot().running > 0 || Arc::strong_count(&self.deliveries) > 2 {
+            self.busy = Some(now);
+        }
+        let is_quiet = self.busy.is_none_or(|busy| now > busy + DRAIN_LINGER);
+        self.stopping.is_some_and(|end| is_quiet || now > end)
+    }
+
     fn obey(&mut self, order: BusCommand) {
+        if self.stopping.is_some() {
+            return;
+        }
         let drain = order == BusCommand::Drain;
         if drain != self.engine.is_draining() {
             if drain {

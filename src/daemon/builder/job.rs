@@ -70,7 +70,7 @@ impl Counter {
                     farcc_duration_usec = start.elapsed().as_micros() as u64,
                     "job done"
                 );
-                Ok(results(ran, self.patience.pace.idle))
+                Ok(results(ran, self.patience.pace.idle, self.deliveries.clone()))
             }
             Outcome::Fault(fault, message) => {
                 tracing::warn!(
@@ -277,7 +277,7 @@ fn store_blob(workshop: &Workshop, start: &BlobStart, bytes: &[u8]) -> Result<()
 }
 
 /// The answer of a finished job: its status, then its outputs. What the job left on disk goes when the last byte is out.
-fn results(ran: Ran, idle: Duration) -> Body {
+fn results(ran: Ran, idle: Duration, delivery: Arc<()>) -> Body {
     let (mut writer, body) = body_channel();
     writer.expect_reader(idle);
     // Ends with the body: a client that goes away drops the other end, one that does not read is not waited for.
@@ -285,6 +285,7 @@ fn results(ran: Ran, idle: Duration) -> Body {
         if let Err(error) = send_results(ran, writer).await {
             tracing::debug!(%error, "a client did not take its results");
         }
+        drop(delivery);
     });
     body
 }

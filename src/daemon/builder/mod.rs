@@ -8,4 +8,4 @@ mod session;
 mod slot;
 mod toolchain;
 
-pub use driver::{Patience, Setup, run};
+pub use driver::{Patience, RunError, Setup, run};

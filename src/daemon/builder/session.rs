@@ -27,6 +27,8 @@ pub(super) struct Counter {
     pub(super) claims: Claims,
     pub(super) name: String,
     pub(super) patience: Patience,
+    /// Whoever delivers results has a share, so that the loop knows.
+    pub(super) deliveries: Arc<()>,
 }
 
 /// Why a request is not served; journal and client read the same text.

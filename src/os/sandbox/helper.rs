@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::process::{DumpableBehavior, Signal, pidfd_send_signal, set_dumpable_behavior};
+use tokio::sync::oneshot;
 
 use crate::model::limits::{SANDBOX_START_MAX, WARM_SANDBOXES_MAX};
 use crate::os::process::wait::{Deadline, wait_for};
@@ -131,6 +133,19 @@ impl Helper {
                 sys::exit_at_once(i32::from(!matches!(served, Ok(Ok(())))))
             }
         }
+    }
+
+    /// Closed when the helper process has ended, which it never does of its own accord: without it there are no jobs.
+    pub(crate) fn ended(&self) -> io::Result<oneshot::Receiver<()>> {
+        let pid = rustix::process::Pid::from_raw(self.pid).ok_or(io::ErrorKind::NotFound)?;
+        let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+        let (watcher, ended) = oneshot::channel();
+        // A thread of its own: it waits for as long as the builder lives.
+        thread::Builder::new().name("helper-watch".to_owned()).spawn(move || {
+            while poll(&mut [PollFd::new(&process, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
+            drop(watcher);
+        })?;
+        Ok(ended)
     }
 
     pub(crate) fn craft(&self) -> Result<&Craft, BwrapError> {
