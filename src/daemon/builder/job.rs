@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::driver::Event;
 use super::session::{Counter, Turned, reply};
 use super::slot::Slot;
+use crate::daemon::start::with_causes;
 use crate::engine::builder::JobEnd;
 use crate::engine::wire::farm::{BlobStart, Encoding, JobFault, JobReply, JobRequest, Refusal};
 use crate::model::digest::Digest;
@@ -20,7 +21,8 @@ use crate::model::id::ClientId;
 use crate::model::job::{Entry, JobSpec, Manifest, Node};
 use crate::model::limits::{INPUT_BYTES_MAX, INPUTS_BYTES_MAX, MANIFEST_ENTRIES_MAX};
 use crate::os::net::{Body, FrameReader, FrameWriter, Peer, body_channel};
-use crate::os::sandbox::{Cancel, Ran, Reservation, RunFault, Workshop};
+use crate::os::sandbox::{Cancel, CollectError, Ran, Reservation, RunFault, StageError, Workshop};
+use crate::os::store::ReceiveError;
 use crate::os::systemd::messages;
 use crate::os::toolchain::ToolchainStore;
 
@@ -93,7 +95,7 @@ impl Counter {
         let workshop = self.workshop.clone();
         let reserving = spawn_blocking(move || match workshop.reserve(&spec.manifest) {
             Ok(reservation) => Ok((spec, reservation)),
-            Err(error) => Err(JobReply::Fault { fault: JobFault::Job, message: error.to_string() }),
+            Err(error) => Err(JobReply::Fault { fault: JobFault::Job, message: with_causes(&error) }),
         });
         reserving.await.map_err(|_| Turned::stopping())
     }
@@ -142,9 +144,10 @@ impl Counter {
         let stored =
             spawn_blocking(move || batch.iter().try_for_each(|(start, bytes)| store_blob(&workshop, start, bytes)));
         let stored = stored.await.map_err(|_| Turned::stopping())?;
-        Ok(stored.map_err(|message| {
-            tracing::warn!(cause = message, "an input did not arrive as announced; it was dropped");
-            JobReply::Fault { fault: JobFault::Corrupt, message }
+        Ok(stored.map_err(|error| {
+            let (fault, message) = (fault_of(&error), with_causes(&error));
+            tracing::warn!(?fault, cause = message, "an input was not stored; nothing of it is left");
+            JobReply::Fault { fault, message }
         }))
     }
 
@@ -184,7 +187,7 @@ fn attempt(
     match workshop.run(reservation, spec, toolchain.path(), cancel) {
         Ok(ran) => Outcome::Ran(ran),
         Err(RunFault::Cancelled) => Outcome::Abandoned,
-        Err(fault) => Outcome::Fault(kind_of(&fault), fault.to_string()),
+        Err(fault) => Outcome::Fault(kind_of(&fault), with_causes(&fault)),
     }
 }
 
@@ -208,6 +211,7 @@ impl Outcome {
 
 fn kind_of(fault: &RunFault) -> JobFault {
     match fault {
+        RunFault::Stage(StageError::Io { .. }) | RunFault::Collect(CollectError::Io(_)) => JobFault::Resources,
         RunFault::Missing(_) | RunFault::Stage(_) | RunFault::Command(_) | RunFault::ProgramMissing(_) => JobFault::Job,
         RunFault::Collect(_) => JobFault::Job,
         RunFault::Wall(_) => JobFault::Timeout,
@@ -215,6 +219,14 @@ fn kind_of(fault: &RunFault) -> JobFault {
         RunFault::NoEnding | RunFault::Cancelled => JobFault::NoEnding,
         RunFault::Sandbox(_) | RunFault::Bwrap(_) | RunFault::Helper(_) => JobFault::Sandbox,
         RunFault::Io(_) => JobFault::Resources,
+    }
+}
+
+/// What the kernel says is about this machine (a full disk), everything else about what the client sent.
+fn fault_of(error: &ReceiveError) -> JobFault {
+    match error {
+        ReceiveError::Io(error) if error.raw_os_error().is_some() => JobFault::Resources,
+        ReceiveError::Io(_) | ReceiveError::Corrupt { .. } => JobFault::Corrupt,
     }
 }
 
@@ -264,16 +276,17 @@ async fn receive_bytes(reader: &mut FrameReader, n_bytes: u64) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-fn store_blob(workshop: &Workshop, start: &BlobStart, bytes: &[u8]) -> Result<(), String> {
-    let mut writer = workshop.receive(start.digest, start.size).map_err(|error| error.to_string())?;
+fn store_blob(workshop: &Workshop, start: &BlobStart, bytes: &[u8]) -> Result<(), ReceiveError> {
+    let mut writer = workshop.receive(start.digest, start.size)?;
     match start.encoding {
-        Encoding::Plain => writer.write_all(bytes),
+        Encoding::Plain => writer.write_all(bytes)?,
         // Bounded by the announced size: one byte more is enough to notice a bomb.
-        Encoding::Zstd => zstd::stream::read::Decoder::new(bytes)
-            .and_then(|decoder| std::io::copy(&mut decoder.take(start.size + 1), &mut writer).map(drop)),
+        Encoding::Zstd => {
+            let decoder = zstd::stream::read::Decoder::new(bytes)?;
+            std::io::copy(&mut decoder.take(start.size + 1), &mut writer)?;
+        }
     }
-    .map_err(|error| error.to_string())?;
-    writer.finish().map_err(|error| error.to_string())
+    writer.finish()
 }
 
 /// The answer of a finished job: its status, then its outputs. What the job left on disk goes when the last byte is out.
@@ -305,4 +318,29 @@ async fn send_results(ran: Ran, mut writer: FrameWriter) -> anyhow::Result<()> {
     drop(writer);
     spawn_blocking(move || drop(ran)).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_the_builders_fault_and_named() {
+        let full = || io::Error::from_raw_os_error(libc::ENOSPC);
+        let path = crate::model::path::SandboxPath::root();
+        let staged = RunFault::Stage(StageError::Io { path, source: full() });
+        let said = with_causes(&staged);
+        assert!(said.contains("No space left on device"), "{said}");
+        for fault in [staged, RunFault::Collect(CollectError::Io(full())), RunFault::Io(full())] {
+            assert_eq!(kind_of(&fault), JobFault::Resources, "{fault}");
+            assert!(with_causes(&fault).contains("No space left on device"), "{fault}");
+        }
+        let stored = ReceiveError::Io(full());
+        assert_eq!(fault_of(&stored), JobFault::Resources);
+        assert!(with_causes(&stored).contains("No space left on device"));
+        let sent = ReceiveError::Io(io::ErrorKind::InvalidData.into());
+        assert_eq!(fault_of(&sent), JobFault::Corrupt);
+    }
 }

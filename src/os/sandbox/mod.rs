@@ -35,5 +35,7 @@ pub mod workshop;
 
 pub use bwrap::{BwrapVersion, Stacking};
 pub use check::{SandboxError, SandboxFacts};
+pub use collect::CollectError;
 pub use helper::{Cancel, Helper, HelperSettings};
+pub use stage::StageError;
 pub use workshop::{OpenError, Ran, Reservation, RunFault, Workshop, WorkshopSettings};
