@@ -40,21 +40,6 @@ impl Failure {
     }
 }
 
-/// An error and all its causes, on one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Some errors already say what their cause says.
-        let text = cause.to_string();
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        source = cause.source();
-    }
-    line
-}
-
 /// Runs a daemon's own part of `main`, and says on standard error why it failed.
 #[expect(clippy::print_stderr, clippy::print_stdout, reason = "before there is a log, and for --help and --version")]
 pub fn main(name: &str, run: impl FnOnce(Arguments) -> Result<(), Failure>) -> ExitCode {
