@@ -189,6 +189,42 @@ fn units_bus_files_users_and_code_agree() {
     assert_eq!((scheduler.public_addr.port, scheduler.user.as_str()), (10600, "farcc-scheduler"));
 }
 
+/// Sources below `directory`, all of them in one, without their tests.
+fn sources(directory: &Path) -> String {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: std::path::PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false if path.ends_with("systemd/messages.rs") => String::new(),
+        false => fs::read_to_string(path).unwrap().split("#[cfg(test)]").next().unwrap().to_owned(),
+    };
+    entries.map(text).collect()
+}
+
+/// The catalog's paragraphs fill in fields, which `journalctl -x` shows as they are where a record lacks them.
+#[test]
+fn every_message_is_sent_with_the_fields_that_its_paragraph_shows() {
+    let (catalog, sources) =
+        (shipped("units/farcc.catalog"), sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")));
+    let records: Vec<&str> =
+        sources.split("tracing::").skip(1).filter_map(|record| record.split(");\n").next()).collect();
+    for (name, id) in messages::ALL {
+        let (_, paragraph) = catalog.split_once(&format!("-- {id}\n")).unwrap();
+        let paragraph = paragraph.split("\n-- ").next().unwrap();
+        let fields: Vec<String> = paragraph.split('@').skip(1).step_by(2).map(|field| field.to_lowercase()).collect();
+        // Whoever has lost its scheduler takes the id from the error.
+        let by_error = name.starts_with("SCHEDULER_") && *name != "SCHEDULER_JOINED";
+        let is_sent = |record: &&&str| {
+            record.contains(&format!("messages::{name},")) || (by_error && record.contains("message_id,"))
+        };
+        let records: Vec<_> = records.iter().filter(is_sent).collect();
+        assert!(!records.is_empty(), "{name} is never sent");
+        for record in records {
+            let missing = fields.iter().find(|field| !record.contains(&format!("{field} =")));
+            assert_eq!(missing, None, "{name}: {record}");
+        }
+    }
+}
+
 /// `@system-service` of Debian 12 (systemd 252) lacks `seccomp`: a daemon that seals itself there ends at once.
 #[test]
 fn every_unit_lets_its_daemon_seal_itself() {

@@ -1,6 +1,7 @@
 //! What a daemon's loop tells the service manager: that it is ready, how it is, that it still turns.
 
 use crate::model::moment::Moment;
+use crate::os::systemd::messages;
 use crate::os::systemd::notify::Notifier;
 use crate::os::systemd::watchdog::Watchdog;
 
@@ -21,6 +22,7 @@ impl Pulse {
     pub fn beat(&mut self, now: Moment, can_serve: bool, status: &str) {
         if can_serve && !self.is_ready {
             self.is_ready = true;
+            tracing::info!(message_id = messages::STARTED, "started");
             self.notifier.ready(now, status);
         }
         self.notifier.status(now, status);
@@ -31,6 +33,7 @@ impl Pulse {
 
     /// From here on nothing new is taken.
     pub fn stopping(&self) {
+        tracing::info!(message_id = messages::STOPPING, "stopping");
         self.notifier.stopping("stopping");
     }
 }

@@ -242,7 +242,6 @@ impl Driver {
 
     /// Takes nothing new from here on; the scheduler hears of it with the next report.
     fn stop(&mut self, drain: Duration) {
-        tracing::info!(message_id = messages::STOPPING, running = self.engine.snapshot().running, "stopping");
         self.stopping = Some(Instant::now() + drain);
         self.engine.drain(true);
     }

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::claims::{Offer, Upload};
 use super::session::{Counter, Turned, reply};
+use crate::daemon::start::with_causes;
 use crate::engine::wire::farm::{Refusal, ToolchainOffer, ToolchainReply};
 use crate::model::id::ClientId;
 use crate::model::toolchain::ToolchainId;
@@ -37,7 +38,8 @@ impl Counter {
             }
         };
         let (writer, body) = body_channel();
-        let receipt = Receipt { toolchain, store: self.toolchains.clone(), writer };
+        let client = ClientId(peer.fingerprint);
+        let receipt = Receipt { client, toolchain, store: self.toolchains.clone(), writer };
         let address = peer.address;
         // Ends with the request: a client that goes away ends its body, or drops the other end of the answer.
         tokio::spawn(async move {
@@ -56,6 +58,7 @@ impl Counter {
 
 /// A toolchain that is about to come.
 struct Receipt {
+    client: ClientId,
     toolchain: ToolchainId,
     store: Arc<ToolchainStore>,
     writer: FrameWriter,
@@ -73,8 +76,9 @@ impl Receipt {
                 tracing::warn!(
                     message_id = messages::TOOLCHAIN_REJECTED,
                     farcc_toolchain = %self.toolchain,
-                    cause = message,
-                    "a toolchain was rejected; nothing of it is left"
+                    farcc_client = %self.client,
+                    farcc_reason = message,
+                    "a toolchain was not taken in; nothing of it is left"
                 );
                 ToolchainReply::Refused { why: Refusal::Request, message }
             }
@@ -87,7 +91,7 @@ impl Receipt {
         let (store, toolchain) = (self.store.clone(), self.toolchain);
         let unpacking = spawn_blocking(move || {
             let archive = QueueReader { queue, piece: Vec::new(), n_read: 0 };
-            store.unpack(&toolchain, archive).map(drop).map_err(|error| error.to_string())
+            store.unpack(&toolchain, archive).map(drop).map_err(|error| with_causes(&error))
         });
         let receiving = async {
             loop {

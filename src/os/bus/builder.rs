@@ -19,7 +19,7 @@ use crate::os::systemd::journal::LogHandle;
 pub struct BuilderSnapshot {
     pub version: String,
     pub name: String,
-    /// `ready`, `draining` or `no-sandbox`.
+    /// `ready` or `draining`.
     pub state: String,
     pub draining: bool,
     /// `host:port`.
@@ -93,7 +93,7 @@ impl BuilderObject {
         self.snapshot.borrow().name.clone()
     }
 
-    /// ready, draining or no-sandbox.
+    /// ready or draining.
     #[zbus(property)]
     fn state(&self) -> String {
         self.snapshot.borrow().state.clone()

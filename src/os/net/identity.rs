@@ -35,8 +35,8 @@ impl Identity {
         Ok(Self { certificate: certificate.der().clone(), key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() })
     }
 
-    /// The identity kept in `directory`, made on first use. The two files are replaced together or not at all: the
-    /// certificate is derived from the key file's content and written second.
+    /// The identity kept in `directory`, made on first use. Where one of the two files is missing (a crash between them), both are made
+    /// anew: nobody can have seen that certificate yet.
     ///
     /// # Errors
     /// Where the files cannot be read or written.

@@ -1,7 +1,8 @@
 //! Ids of the journal records that an administrator may act on: `info!(message_id = messages::BUILDER_JOINED, …)`.
 //!
 //! Each has a paragraph in `units/farcc.catalog`, which `journalctl -x` shows, and which names the fields it uses; a test
-//! compares the two. An id is an interface: never changed, never reused.
+//! compares the two. An id is an interface: never changed, never reused. A daemon that cannot start has no record of ours, since it has
+//! no log yet: one line on standard error, and its exit status.
 //!
 //! Fields of records, as `tracing` has them; the journal has them in capitals, so that `journalctl FARCC_JOB=…` follows one job
 //! over all hosts: `farcc_job`, `farcc_lease`, `farcc_builder`, `farcc_client`, `farcc_toolchain`, `farcc_reason`, `farcc_peer`,
@@ -23,8 +24,6 @@ messages! {
     STOPPING = "75a044e2ae3942289342284fcc37a309",
     /// The configuration has something in it that its author should know.
     CONFIGURATION_WARNING = "b2efee78d5814a2c906aff0ebf30fc78",
-    /// A daemon cannot start; the record says why.
-    CANNOT_START = "8d59851442ac4364909fd35869000f86",
     /// Client or builder: the scheduler accepted this peer.
     SCHEDULER_JOINED = "4e9ccc696b1e487198b5f3f025290a47",
     /// Client or builder: the scheduler no longer answers.
@@ -43,8 +42,6 @@ messages! {
     UNIT_FELL_BACK = "a20f1a7d96354f46876e08fe5d9e7b3e",
     /// Client or builder: one job could not be run to its end.
     JOB_FAILED = "ebdc2645f652477fafe33e183688d642",
-    /// Builder: jobs cannot be isolated on this machine.
-    SANDBOX_UNAVAILABLE = "883898fb3bee41acbd4f77ba2afe8bb6",
     /// Builder: a toolchain's content is not what its name says.
     TOOLCHAIN_REJECTED = "7a429fce5d1e49028fabb413803742d2",
     /// Builder: takes no new jobs.
