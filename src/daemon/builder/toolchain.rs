@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 
 use super::claims::{Offer, Upload};
 use super::session::{Counter, Turned, reply};
-use crate::daemon::start::with_causes;
 use crate::engine::wire::farm::{Refusal, ToolchainOffer, ToolchainReply};
+use crate::model::causes::with_causes;
 use crate::model::id::ClientId;
 use crate::model::toolchain::ToolchainId;
 use crate::os::net::{Body, FrameReader, FrameWriter, Peer, StreamError, body_channel};
