@@ -57,7 +57,7 @@ impl Counter {
         let JobRequest { spec, blobs } = request;
         let (spec, reservation) = match self.reserve(spec).await? {
             Ok(reserved) => reserved,
-            Err(fault) => return reply(&fault),
+            Err(message) => return reply(&JobReply::Fault { fault: JobFault::Job, message }),
         };
         if let Err(fault) = self.receive_blobs(&mut reader, &spec.manifest, blobs).await? {
             return reply(&fault);
@@ -91,11 +91,11 @@ impl Counter {
     }
 
     /// Holds what is here of a job's inputs, and what will come: other jobs must not drive out what has just arrived.
-    async fn reserve(&self, spec: JobSpec) -> Result<Result<(JobSpec, Reservation), JobReply>, Turned> {
+    async fn reserve(&self, spec: JobSpec) -> Result<Result<(JobSpec, Reservation), String>, Turned> {
         let workshop = self.workshop.clone();
         let reserving = spawn_blocking(move || match workshop.reserve(&spec.manifest) {
             Ok(reservation) => Ok((spec, reservation)),
-            Err(error) => Err(JobReply::Fault { fault: JobFault::Job, message: with_causes(&error) }),
+            Err(error) => Err(with_causes(&error)),
         });
         reserving.await.map_err(|_| Turned::stopping())
     }
