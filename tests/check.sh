@@ -4,7 +4,8 @@
 #   --fast   formatting, lints and all tests of `cargo test`: no root, under five minutes
 #
 # The whole of it adds the tests once more as an ordinary user where root started this, the size of the wrapper, the demo,
-# and, as root, the system test on booted machines, with each fault once (make faults has more of them). Ends with `check: N passed, N failed`, and what was left out.
+# and, as root, the system test on booted machines with each fault once (make faults has more of them). Ends with
+# `check: N passed, N failed`, and what was left out.
 set -eu
 . "$(dirname "$0")/lib.sh"
 

@@ -27,6 +27,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = loaded.config;
     let listeners = activation::unix_listeners(&socket_path()).map_err(Failure::with(exit::LISTEN))?;
     privileges::drop_all().map_err(Failure::with(exit::ROOT))?;
+    start::raise_descriptor_limit();
     let log = journal::start("farcc-clientd", config.log).map_err(Failure::with(exit::INTERNAL))?;
     start::log_warnings(&loaded.warnings);
     start::block_on(start::BLOCKING_THREADS, async move {

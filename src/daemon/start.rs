@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -130,6 +131,16 @@ pub fn shutdowns() -> Result<mpsc::Receiver<()>, Failure> {
         }
     });
     Ok(requests)
+}
+
+/// Takes as many descriptors as the kernel gives this process: a client daemon that a build has started has that build's limit
+/// otherwise, and a few descriptors for each of its units.
+pub fn raise_descriptor_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Within its maximum a limit may be set by everybody.
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
+    }
 }
 
 /// Makes a directory of this user only, with its parents, where it is not there yet.

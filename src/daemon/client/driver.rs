@@ -103,6 +103,8 @@ pub(super) enum Outcome {
 const INBOX: usize = 4096;
 /// Status, watchdog and idle time are looked at this often at least.
 const TICK: Duration = Duration::from_secs(1);
+/// Where no further descriptor is to be had, some unit has to end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A scheduler that does not answer within this is left out of the status.
 const STATUS_MAX: Duration = Duration::from_secs(1);
 
@@ -209,6 +211,8 @@ async fn accept(listeners: &[UnixListener]) -> Option<tokio::net::UnixStream> {
         Ok((stream, _)) => Some(stream),
         Err(error) => {
             tracing::warn!(%error, "cannot accept a wrapper; it compiles by itself");
+            // It would be the same at once.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
     }

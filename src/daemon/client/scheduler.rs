@@ -1,6 +1,7 @@
 //! The client's link to its scheduler: demand out, leases in, again after every break.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep};
@@ -19,7 +20,7 @@ pub(super) enum LinkState {
     NotConfigured,
     Connecting,
     Connected,
-    Down(String),
+    Down { why: String, since: Instant },
 }
 
 impl std::fmt::Display for LinkState {
@@ -28,7 +29,7 @@ impl std::fmt::Display for LinkState {
             Self::NotConfigured => f.write_str("not configured"),
             Self::Connecting => f.write_str("connecting"),
             Self::Connected => f.write_str("connected"),
-            Self::Down(why) => f.write_str(why),
+            Self::Down { why, .. } => f.write_str(why),
         }
     }
 }
@@ -48,9 +49,14 @@ pub(super) async fn keep_linked(
             Ok(()) => (messages::SCHEDULER_LOST, "lost; connecting again".to_owned()),
             Err(error) => (error.message_id(), error.to_string()),
         };
-        let was = state.send_replace(LinkState::Down(text.clone()));
+        let was = state.borrow().clone();
+        let (known, since) = match &was {
+            LinkState::Down { why, since } => (*why == text, *since),
+            _ => (false, Instant::now()),
+        };
+        state.send_replace(LinkState::Down { why: text.clone(), since });
         // Once for each new cause, not once for each attempt.
-        if was != LinkState::Down(text.clone()) {
+        if !known {
             tracing::warn!(
                 message_id,
                 farcc_address = uplink.address,

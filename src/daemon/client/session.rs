@@ -15,7 +15,7 @@ use super::scheduler::LinkState;
 use crate::engine::wire::local::{CompileRequest, Finished, FinishedOutput, FromDaemon, LOCAL_VERSION, ToDaemon};
 use crate::model::id::RequestId;
 use crate::model::job::Bytes;
-use crate::model::limits::SIGN_OF_LIFE_EVERY;
+use crate::model::limits::{SCHEDULER_GRACE, SIGN_OF_LIFE_EVERY};
 use crate::model::reason::{Reason, Why};
 use crate::os::net::local::{LocalError, LocalStream};
 use crate::os::systemd::messages;
@@ -166,7 +166,11 @@ impl Hall {
     fn no_farm(&self) -> Option<Why> {
         match &*self.link.borrow() {
             LinkState::NotConfigured => Some(Reason::NotConfigured.into()),
-            LinkState::Connected | LinkState::Connecting | LinkState::Down(_) => None,
+            // It may be back before anybody has missed it.
+            LinkState::Down { why, since } if since.elapsed() >= SCHEDULER_GRACE => {
+                Some(Why::new(Reason::NoScheduler, why))
+            }
+            LinkState::Connected | LinkState::Connecting | LinkState::Down { .. } => None,
         }
     }
 }

@@ -451,7 +451,9 @@ impl Client {
 
     /// Free local slots go to whoever has waited longest, of any class.
     fn place_chosen(&mut self) {
-        let mut free = self.settings.local_slots.saturating_sub(self.work.values().map(|work| work.n_chosen).sum());
+        // Units that had to run here take their share: both compile on the same processors.
+        let taken = self.work.values().map(|work| work.n_chosen).sum::<u32>() + self.n_forced;
+        let mut free = self.settings.local_slots.saturating_sub(taken);
         while free > 0 {
             let heads = self.work.iter().filter_map(|(class, work)| Some((*work.queue.front()?, class.clone())));
             let Some((request, class)) = heads.min() else { return };

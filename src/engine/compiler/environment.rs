@@ -35,6 +35,8 @@ const VARIABLES: &[(&str, Role)] = &[
     ("TZ", Role::Content),
     // The spelling of the working directory in debug information, where it leads to the real one.
     ("PWD", Role::Content),
+    // Whether clang reads configuration files.
+    ("CLANG_NO_DEFAULT_CONFIG", Role::Content),
     ("DEPENDENCIES_OUTPUT", Role::Local),
     ("SUNPRO_DEPENDENCIES", Role::Local),
     ("GCC_COMPARE_DEBUG", Role::Local),
