@@ -276,6 +276,12 @@ fn environment_directory_and_name_are_exactly_as_given() {
         let mut job = job.cwd("/");
         job.argv[0] = bytes("bin/probe");
         assert!(site.run(&job).unwrap().compilation.stdout.starts_with(b"argv0=bin/probe\n"));
+        // One that leads elsewhere, which an old bwrap cannot give: nothing is wrong with the builder.
+        job.argv[0] = bytes("elsewhere");
+        match site.run(&job) {
+            Ok(ran) => assert!(ran.compilation.stdout.starts_with(b"argv0=elsewhere\n")),
+            Err(fault) => assert!(matches!(fault, RunFault::Command(_)), "{fault}"),
+        }
         // The name of the working directory stays what it is, if it is one.
         let job = Job::probe("env").directory("/home/real").symlink("/home/me", "real").cwd("/home/real");
         let said = site.run(&job.clone().env("PWD", "/home/me")).unwrap().compilation.stdout;

@@ -119,8 +119,13 @@ fn inhabit(door: &OwnedFd, craft: &Craft, furnished: Result<(), ChamberError>) {
     let Some(attached) = Attached::from_descriptors(descriptors) else { return };
     let Ok(reply) = attached.reply.try_clone() else { return };
     if let Err(error) = furnished.and_then(|()| start(craft, attached)) {
+        let text = error.to_string();
+        let told = match error {
+            ChamberError::Name { .. } | ChamberError::Command(_) => Reply::Refused(text),
+            _ => Reply::Failed(text),
+        };
         // With nobody to listen there is nobody to tell.
-        message::send(&reply, &Reply::Failed(error.to_string()), &[]).ok();
+        message::send(&reply, &told, &[]).ok();
     }
 }
 

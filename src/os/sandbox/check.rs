@@ -103,7 +103,7 @@ impl Workshop {
     fn attempt(&self) -> Result<Ran, RunFault> {
         let manifest = Manifest::default();
         let reservation = self.reserve(&manifest)?;
-        let program = SandboxPath::new(*b"/farcc-check").map_err(|_| RunFault::Command("its path"))?;
+        let program = SandboxPath::new(*b"/farcc-check").map_err(|_| RunFault::Command("its path".into()))?;
         let spec = JobSpec {
             job: JobId { instance: Instance(0), number: 0 },
             toolchain: ToolchainId(Digest::of(b"")),

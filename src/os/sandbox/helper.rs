@@ -84,6 +84,8 @@ pub(crate) struct Run {
     pub stopped: Option<Stopped>,
     /// Why there was no sandbox.
     pub failed: Option<String>,
+    /// What is wrong with the command.
+    pub refused: Option<String>,
     /// bwrap's account of the program's end.
     pub status: Vec<u8>,
     pub wall: Duration,
@@ -168,8 +170,8 @@ impl Helper {
         let attached = [theirs.as_fd(), body.as_fd(), output.stdout.as_fd(), output.stderr.as_fd(), status.as_fd()];
         message::send(&self.control, &Request {}, &attached).map_err(|_| LaunchError::HelperGone)?;
         drop(theirs);
-        let mut run =
-            Following { line, process: None, upper: None, stopped: None, failed: None }.follow(wall, cancel)?;
+        let mut run = Following { line, process: None, upper: None, stopped: None, failed: None, refused: None }
+            .follow(wall, cancel)?;
         run.status = message::content(status, STATUS_BYTES_MAX)?;
         Ok(run)
     }
@@ -193,6 +195,7 @@ struct Following {
     upper: Option<OwnedFd>,
     stopped: Option<Stopped>,
     failed: Option<String>,
+    refused: Option<String>,
 }
 
 impl Following {
@@ -218,10 +221,11 @@ impl Following {
                     Some((Reply::Upper, directories)) => self.upper = directories.into_iter().next(),
                     Some((Reply::Failed(why), _)) if self.process.is_none() => return Ok(self.ended(why, &since)),
                     Some((Reply::Failed(why), _)) => self.failed = Some(why),
+                    Some((Reply::Refused(why), _)) => self.refused = Some(why),
                     Some((Reply::Ended { cpu, peak_bytes }, _)) => {
-                        let Self { upper, stopped, failed, .. } = self;
+                        let Self { upper, stopped, failed, refused, .. } = self;
                         let (status, wall) = (Vec::new(), since.elapsed());
-                        return Ok(Run { upper, stopped, failed, status, wall, cpu, peak_bytes });
+                        return Ok(Run { upper, stopped, failed, refused, status, wall, cpu, peak_bytes });
                     }
                     None => return Err(LaunchError::HelperGone),
                 }
@@ -240,6 +244,7 @@ impl Following {
             upper: None,
             stopped: self.stopped,
             failed: Some(why),
+            refused: None,
             status: Vec::new(),
             wall: since.elapsed(),
             cpu: Duration::ZERO,

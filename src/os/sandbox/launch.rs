@@ -51,7 +51,7 @@ impl Attached {
     }
 }
 
-/// What became of a launch: `Started`, `Upper` or `Failed`, `Ended`. `Failed` alone where it never started.
+/// What became of a launch: `Started`, `Upper`, perhaps `Failed` or `Refused`, `Ended`. `Failed` alone where it never started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// Comes with a descriptor of the process that everything in the sandbox dies with.
@@ -61,6 +61,8 @@ pub(crate) enum Reply {
     Upper,
     /// The sandbox could not be made; a line of text.
     Failed(String),
+    /// No sandbox could run this command; a line of text.
+    Refused(String),
     /// Nothing of the job runs any more.
     Ended { cpu: Duration, peak_bytes: u64 },
 }

@@ -86,7 +86,7 @@ pub enum RunFault {
     #[error("the manifest cannot be laid out: {0}")]
     Stage(#[from] StageError),
     #[error("the command cannot be run: {0}")]
-    Command(&'static str),
+    Command(String),
     #[error("the program {0} is missing")]
     ProgramMissing(SandboxPath),
     #[error("cancelled")]
@@ -246,13 +246,13 @@ impl From<LaunchError> for RunFault {
 fn check_command(spec: &JobSpec) -> Result<(), RunFault> {
     let nul = |bytes: &Bytes| bytes.contains(&0);
     if spec.argv.is_empty() {
-        return Err(RunFault::Command("it is empty"));
+        return Err(RunFault::Command("it is empty".into()));
     }
     if spec.argv.iter().any(nul) || spec.env.iter().any(|(name, value)| nul(name) || nul(value)) {
-        return Err(RunFault::Command("it has a NUL byte"));
+        return Err(RunFault::Command("it has a NUL byte".into()));
     }
     if spec.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
-        return Err(RunFault::Command("a variable of its environment has no proper name"));
+        return Err(RunFault::Command("a variable of its environment has no proper name".into()));
     }
     Ok(())
 }
@@ -283,6 +283,9 @@ fn launch(spec: &JobSpec, limits: &JobLimits, inputs: &Path, toolchain: PathBuf)
 fn ending(run: &Run, spec: &JobSpec, limits: &JobLimits, stderr: &mut File) -> Result<Ending, RunFault> {
     const SIGXCPU: u8 = libc::SIGXCPU as u8;
     const SIGXFSZ: u8 = libc::SIGXFSZ as u8;
+    if let (None, Some(why)) = (run.stopped, &run.refused) {
+        return Err(RunFault::Command(why.clone()));
+    }
     match (run.stopped, &run.failed, bwrap::ending(&run.status)) {
         (Some(Stopped::Cancelled), ..) => Err(RunFault::Cancelled),
         (Some(Stopped::Wall), ..) | (None, None, Some(Ending::Signalled(SIGXCPU))) => Err(RunFault::Wall(limits.wall)),
