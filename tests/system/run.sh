@@ -1,8 +1,8 @@
 #!/bin/bash
 # run.sh [--shell] [--faults | TEST...] (make system-test, make faults): the system test, on four machines booted with systemd on this one.
 #
-# Runs everything, and each fault once; with --faults the faults only, each of them twenty times, at random moments; with
-# names, or parts of names, only those tests.
+# Runs everything, and each fault once; with --faults the faults only, each of them twenty times (FARCC_FAULT_ROUNDS) at random
+# moments; with names, or parts of names, only those tests.
 #
 # With --shell a shell follows in which `host run client farccctl status` and the like reach the machines.
 #
@@ -78,7 +78,7 @@ inside() {
   for pid in "${pids[@]}"; do wait "$pid"; done
   export FARCC_SYSTEM_HOST=$here/host
   if [ "${1:-}" = --faults ]; then
-    export FARCC_FAULT_ROUNDS=20
+    export FARCC_FAULT_ROUNDS=${FARCC_FAULT_ROUNDS:-20}
     set -- faults
   fi
   "$test_program" --test-threads=1 --nocapture "$@" </dev/null || status=$?
