@@ -28,8 +28,6 @@ use crate::os::toolchain::ToolchainStore;
 
 /// Blobs that arrived and wait to be written; small ones are written many at a time.
 const BATCH_BYTES: u64 = 4 << 20;
-/// Results up to this size are answered in one piece, without a task of their own.
-const OUTPUT_CHUNK_BYTES: usize = 1 << 20;
 
 /// Stops the job when the request is dropped.
 struct Stop(Cancel);
@@ -307,9 +305,9 @@ async fn send_results(ran: Ran, mut writer: FrameWriter) -> anyhow::Result<()> {
     let ran = Arc::new(ran);
     writer.send(&JobReply::Finished { compilation: ran.compilation.clone() }).await?;
     for (index, output) in ran.compilation.outputs.iter().enumerate() {
-        let source = ran.clone();
+        let (source, size) = (ran.clone(), usize::try_from(output.size)?);
         let bytes = spawn_blocking(move || {
-            let mut bytes = Vec::with_capacity(OUTPUT_CHUNK_BYTES);
+            let mut bytes = Vec::with_capacity(size);
             let mut file = source.open_output(index)?.ok_or(std::io::ErrorKind::NotFound)?;
             file.read_to_end(&mut bytes).map(|_| bytes)
         });
