@@ -48,6 +48,7 @@ fn a_job_has_no_network_no_host_files_and_leaves_nothing() {
     let root = builder
         .run(&format!("ls /proc/{pid}/root/etc/farcc /proc/{pid}/root/var/lib /proc/{pid}/root/home 2>&1"))
         .stdout;
+    assert!(n_layers(builder) > 0, "what a job writes to has another name");
     let capabilities = builder.run(&format!("grep CapEff /proc/{pid}/status")).ok();
     let privileges = builder.run(&format!("grep NoNewPrivs /proc/{pid}/status")).ok();
     assert!(compile.wait().expect("started").success());
@@ -68,13 +69,21 @@ pub(crate) fn compiler_on(builder: Host) -> Option<String> {
     found.lines().next()?.split('/').nth(2).map(str::to_owned)
 }
 
-/// What a job could leave: processes of the builder's user, mounts, and directories of jobs. What is kept on purpose, inputs
-/// and toolchains by digest, is no trace of a job.
+/// What a job could leave: processes of the builder's user, mounts, and what it wrote. What is kept on purpose, inputs and
+/// toolchains, is no trace of a job.
 fn traces(builder: Host) -> String {
     builder
         .run(
             "for status in /proc/[0-9]*/status; do sed -n 's/^Name:\\t//p' $status 2>/dev/null; done | grep -c -E '^(bwrap|cc1|as|gcc)$'; \
-             wc -l </proc/self/mounts; find /var/cache/farcc-builder /tmp /run/farcc-builder -path '*job*' 2>/dev/null | sort",
+             wc -l </proc/self/mounts; \
+             find /var/cache/farcc-builder /var/lib/farcc-builder /tmp /var/tmp /run /dev/shm \\( -name 'long.o' -o -name 'cc*.s' \\) -print 2>/dev/null",
         )
         .stdout
+        + &n_layers(builder).to_string()
+}
+
+/// Processes that see the file system which a job writes to.
+fn n_layers(builder: Host) -> usize {
+    let seeing = builder.run("grep -ls ' - tmpfs layers ' /proc/[0-9]*/mountinfo | wc -l").ok();
+    seeing.trim().parse().expect("a number")
 }
