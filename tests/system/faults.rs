@@ -108,11 +108,12 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
     let rounds: u32 = variable("FARCC_FAULT_ROUNDS").unwrap_or(1);
     let mut chance = Chance::of_this_run(fault);
     let expected = redis::reference(Part::WithoutAllocator);
-    let undisturbed = undisturbed(&farm, rounds);
+    let undisturbed = Undisturbed::of_this_run(&farm, rounds);
     let mut added = Vec::new();
     for round in 0..rounds {
-        let cold = round % 3 == 2;
-        let moment = chance.below(if cold { Duration::from_secs(4) } else { undisturbed.mul_f64(MIDDLE) });
+        let cold = round % COLD_EVERY == COLD_EVERY - 1;
+        let usual = if cold { undisturbed.cold } else { undisturbed.warm };
+        let moment = chance.below(if cold { Duration::from_secs(4) } else { usual.mul_f64(MIDDLE) });
         if cold {
             forget_toolchains(&farm);
         }
@@ -129,10 +130,10 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
             if cold { ", cold" } else { "" },
             moment.as_secs_f64(),
             if struck_in_time { "" } else { " (after the build)" },
-            wall.as_secs_f64() - undisturbed.as_secs_f64(),
+            wall.as_secs_f64() - usual.as_secs_f64(),
             started.elapsed().as_secs_f64(),
         );
-        added.push(wall.as_secs_f64() - undisturbed.as_secs_f64());
+        added.push(wall.as_secs_f64() - usual.as_secs_f64());
     }
     summarize(fault, undisturbed, added);
 }
@@ -141,17 +142,33 @@ fn kill(builder: Host) {
     builder.run("systemctl kill --kill-whom=main --signal=KILL farcc-builder.service");
 }
 
-/// How long a build takes when nothing happens: the median of a few, measured once in a run.
-fn undisturbed(farm: &Farm, rounds: u32) -> Duration {
-    static UNDISTURBED: OnceLock<Duration> = OnceLock::new();
-    *UNDISTURBED.get_or_init(|| {
-        // Brings the toolchain to the builders.
-        redis::build(Part::WithoutAllocator, "farcc gcc", "");
-        farm.wait_until_whole();
-        let n = if rounds > 1 { 5 } else { 1 };
-        median((0..n).map(|_| redis::build(Part::WithoutAllocator, "farcc gcc", "").1).collect())
-    })
+/// How long builds take when nothing happens.
+#[derive(Clone, Copy, Debug)]
+struct Undisturbed {
+    warm: Duration,
+    /// With the toolchain to bring to the builders.
+    cold: Duration,
 }
+
+impl Undisturbed {
+    /// Medians of a few builds, made once in a run.
+    fn of_this_run(farm: &Farm, rounds: u32) -> Self {
+        static KNOWN: OnceLock<Undisturbed> = OnceLock::new();
+        let build = || redis::build(Part::WithoutAllocator, "farcc gcc", "").1;
+        *KNOWN.get_or_init(|| {
+            let (n_cold, n_warm) = if rounds > COLD_EVERY { (3, 5) } else { (1, 1) };
+            let cold = (0..n_cold).map(|_| {
+                forget_toolchains(farm);
+                build()
+            });
+            let cold = median(cold.collect());
+            Self { cold, warm: median((0..n_warm).map(|_| build()).collect()) }
+        })
+    }
+}
+
+/// Each third round begins cold.
+const COLD_EVERY: u32 = 3;
 
 /// As after a fresh installation.
 fn forget_toolchains(farm: &Farm) {
@@ -166,13 +183,14 @@ fn forget_toolchains(farm: &Farm) {
     farm.wait_until_whole();
 }
 
-fn summarize(fault: &str, undisturbed: Duration, mut added: Vec<f64>) {
+fn summarize(fault: &str, undisturbed: Undisturbed, mut added: Vec<f64>) {
     added.sort_by(f64::total_cmp);
     let at = |share: f64| added[((added.len() as f64 * share).ceil() as usize).clamp(1, added.len()) - 1];
     println!(
-        "{fault}: {} rounds on builds of {:.1} s: added {:+.1} s median, {:+.1} s p99, {:+.1} s at most",
+        "{fault}: {} rounds on builds of {:.1} s, cold ones of {:.1} s: added {:+.1} s median, {:+.1} s p99, {:+.1} s at most",
         added.len(),
-        undisturbed.as_secs_f64(),
+        undisturbed.warm.as_secs_f64(),
+        undisturbed.cold.as_secs_f64(),
         at(0.5),
         at(0.99),
         at(1.0),
