@@ -390,7 +390,7 @@ fn a_command_has_a_farm_of_its_own() {
     let farms = Farms::new();
     let work = tempfile::tempdir().unwrap();
     fs::write(work.path().join("a.c"), "#include <stdio.h>\nint f(void) { return puts(\"a\"); }\n").unwrap();
-    fs::write(work.path().join("b.c"), "asm(\".incbin \\\"a.c\\\"\");\n").unwrap();
+    fs::write(work.path().join("b.c"), "asm(\".macro m f\\n.incbin \\\"\\\\f\\\"\\n.endm\\nm a.c\\n\");\n").unwrap();
     let script = "gcc -c a.c -o plain.o && farcc gcc --version >/dev/null && PATH=${PATH#*:} gcc -c a.c -o expected.o \
                   && cmp plain.o expected.o && gcc -c b.c && farccctl stats --json >stats.json && farccctl why a.c >why; exit 7";
     let output = farms.command(&["--slots", "1", "--", "sh", "-c", script]).current_dir(&work).output().unwrap();

@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 use farcc::engine::compiler::{
-    Classification, CompilerFamily, Expansion, Files, classify, depfile, expand, same_commands, search, tokens,
+    Classification, CompilerFamily, Expansion, Files, Language, Native, assembled, classify, depfile, expand, native, options,
+    same_commands, search, tokens,
 };
 use farcc::model::job::Bytes;
 use proptest::prelude::*;
@@ -65,6 +66,21 @@ fn clang_commands() {
 }
 
 #[test]
+fn side_files_are_called_after_output_or_source_and_are_no_sources() {
+    let command = words("gcc -fstack-usage -c dir/s.c -o o/t.x.o");
+    let Classification::Compile(command) = classify(CompilerFamily::Gcc, &command, &[]) else { panic!() };
+    for name in ["t.x.su", "s.su", "s.c.005t.original", "s.i", "t.x.s", "t.x-s.ii"] {
+        assert!(command.may_name_side_file(name.as_bytes()), "{name}");
+    }
+    for name in ["t.su.c", "s.c", "s.h", "s.hpp", "su", "t.x", "other.su", "Makefile", ""] {
+        assert!(!command.may_name_side_file(name.as_bytes()), "{name}");
+    }
+    let command = words("gcc -c s.c");
+    let Classification::Compile(command) = classify(CompilerFamily::Gcc, &command, &[]) else { panic!() };
+    assert!(!command.may_name_side_file(b"s.su"));
+}
+
+#[test]
 fn a_variable_that_makes_a_side_file_keeps_the_unit_here() {
     let env = [(Bytes::from(*b"DEPENDENCIES_OUTPUT"), Bytes::from(*b"x"))];
     let found = render(classify(CompilerFamily::Gcc, &words("gcc -c a.c"), &env));
@@ -121,6 +137,12 @@ fn command_line() -> impl Strategy<Value = Vec<Bytes>> {
         ".c",
         "-O2",
         "-march=native",
+        "-fstack-usage",
+        "-fdump-tree-all=x",
+        "-fprofile-use=x",
+        "-fplugin=./x",
+        "-include-pch",
+        "-Wa,-al=x,-I",
     ];
     let word = prop_oneof![
         4 => prop::sample::select(real).prop_map(|word| Bytes::from(word.as_bytes())),
@@ -156,6 +178,13 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         "'",
         ".incbin",
         ".include",
+        "R\"(",
+        ")\"",
+        " cc1 ",
+        "-quiet",
+        "-march=",
+        "-cc1",
+        "-target-feature",
         "??=",
         "??/",
         "%:",
@@ -186,7 +215,18 @@ proptest! {
         let family = if is_clang { CompilerFamily::Clang } else { CompilerFamily::Gcc };
         if let Classification::Compile(command) = classify(family, &argv, &[]) {
             command.dependency_run(b"list");
+            command.preprocessing_run();
             command.probe();
+            command.may_name_side_file(b"a.su");
+            let words = Native::Words {
+                cpu: Bytes::from(*b"x"),
+                tune: None,
+                features: vec![Bytes::from(*b"+avx")],
+            };
+            for native in [words, Native::Specs(Bytes::new())] {
+                prop_assert!(!command.resolved(&native).is_native() || matches!(native, Native::Specs(_)));
+            }
+            prop_assert_eq!(command.words(), argv.clone());
             let remote = command.remote(&argv, b"report", None);
             prop_assert!(remote.argv.ends_with(&argv[1..]));
             prop_assert!(!command.output.is_empty());
@@ -196,6 +236,12 @@ proptest! {
     #[test]
     fn any_text_is_scanned(text in text()) {
         tokens::scan(&text);
+        for language in [Language::C, Language::AssemblerWithCpp] {
+            assembled::reads(&text, language);
+        }
+        for family in [CompilerFamily::Gcc, CompilerFamily::Clang] {
+            native::resolve(family, &text);
+        }
         depfile::prerequisites(&text).ok();
         search::SearchPath::parse(&text).ok();
         same_commands(&text, &text);
@@ -241,4 +287,118 @@ fn quoted(name: &str) -> String {
         quoted.push(char);
     }
     quoted
+}
+
+/// Options of languages and uses that farcc leaves to the machine they are on; being unknown, they keep a unit there.
+const OTHERS_BUSINESS: &[&str] = &[
+    "-b",
+    "-cl-",
+    "-fobjc",
+    "-fno-objc",
+    "-gen-",
+    "--gpu",
+    "--hip",
+    "--rocm",
+    "--ptxas",
+    "-nocuda",
+    "-nogpu",
+    "--no-cuda",
+    "--no-gpu",
+    "-fcuda",
+    "-fgpu",
+    "-fhip",
+    "-fopenacc",
+    "--opencl",
+    "-via-file-asm",
+    "--emit-static-lib",
+    "--analyzer-",
+    "--config",
+    "--amdgpu",
+    "--libomptarget",
+    "--system-header-prefix",
+    "--no-system-header-prefix",
+    "--migrate",
+    "--no-offload",
+    "-Xcuda",
+    "-Xopenmp",
+    "-arcmt",
+    "-cuid",
+    "-fuse-cuid",
+    "-fno-cuda",
+    "-fno-gpu",
+    "-fno-hip",
+    "-fno-sycl",
+    "-fopenmp-new-driver",
+    "-fopenmp-target",
+    "-frequire-return-statement",
+    "-fsycl",
+    "-nohip",
+    "-rewrite",
+    "-sycl",
+];
+
+#[track_caller]
+fn check_listed(family: CompilerFamily, text: &str) {
+    let listed: std::collections::BTreeSet<String> = text.lines().filter_map(listed_option).collect();
+    assert!(listed.len() > 500, "only {} options", listed.len());
+    let is_unknown = |word: &&String| {
+        options::find(family, word.as_bytes()).is_none() && !OTHERS_BUSINESS.iter().any(|name| word.starts_with(name))
+    };
+    let unknown: Vec<_> = listed.iter().filter(is_unknown).map(String::as_str).collect();
+    assert!(unknown.is_empty(), "{} of {} are in no row: {}", unknown.len(), listed.len(), unknown.join(" "));
+}
+
+/// The option that a line of a compiler's help is about, with some value where it wants one.
+fn listed_option(line: &str) -> Option<String> {
+    let word = line.strip_prefix("  ")?.split_ascii_whitespace().next().filter(|word| word.starts_with('-'))?;
+    let word = word.trim_end_matches([',', '.']);
+    let name = &word[..word.find(['<', '[']).unwrap_or(word.len())];
+    let wants_value = name.ends_with(['=', '-']) || name.len() < word.len();
+    if name == "-gsplit-dwarf=" {
+        return Some("-gsplit-dwarf=split".to_owned());
+    }
+    Some(if wants_value { format!("{name}1") } else { name.to_owned() })
+}
+
+fn help(program: &str, words: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(words).env("LC_ALL", "C").output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn every_option_that_gcc_lists_is_in_the_table() {
+    let classes = ["common", "c", "c++", "optimizers", "warnings", "params", "target"];
+    let mut text: String = classes.iter().map(|class| help("gcc", &["-Q", &format!("--help={class}")])).collect();
+    text += &help("gcc", &["--help=common,undocumented"]);
+    check_listed(CompilerFamily::Gcc, &text);
+}
+
+/// What the driver itself looks at.
+#[test]
+fn every_option_in_gccs_specification_is_in_the_table() {
+    let specs = help("gcc", &["-dumpspecs"]);
+    let conditions = specs.split("%{").skip(1).flat_map(|text| {
+        let end = text.find(['}', ':', ';']).unwrap_or(0);
+        text[..end].split(['|', '&', '!']).map(str::trim).filter(|name| !name.is_empty())
+    });
+    let is_plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=+*".contains(&byte));
+    let names: std::collections::BTreeSet<String> = conditions
+        .filter(is_plain)
+        // `%{f*}` stands for all that begin so.
+        .filter(|name| name.len() > 2 || !name.ends_with('*'))
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() > 50, "{names:?}");
+    let is_known = |name: &&String| {
+        let name = name.trim_end_matches('*');
+        let spellings = [format!("-{name}"), format!("-{name}1"), format!("-{name}=1")];
+        spellings.iter().any(|word| options::find(CompilerFamily::Gcc, word.as_bytes()).is_some())
+    };
+    let unknown: Vec<_> = names.iter().filter(|name| !is_known(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn every_option_that_clang_lists_is_in_the_table() {
+    check_listed(CompilerFamily::Clang, &help("clang", &["--help-hidden"]));
 }

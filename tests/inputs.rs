@@ -96,6 +96,7 @@ impl Bench {
             cwd: bytes(self.at.as_os_str().as_bytes()),
             env: self.env.clone(),
             response_files: files.into_keys().collect(),
+            provided: BTreeMap::new(),
         };
         collect(&unit, &self.cache).map(|inputs| (command, inputs))
     }
@@ -460,7 +461,7 @@ fn has_include_from_the_command_line() {
         bench.file("t.c", "#define HAS(k, n) __has_##k(n)\n#if HAS(include, <opt.h>)\nint x;\n#endif\n");
         assert_eq!(refused(&[]), Reason::ComputedHasInclude);
         bench.file("t.c", "CODE\n");
-        assert_eq!(refused(&["-DCODE=asm(\".incbin \\\"t.c\\\"\");"]), Reason::Incbin);
+        assert_eq!(refused(&["-DCODE=asm(\".incbin \\\"\\\\f\\\"\");"]), Reason::Incbin);
     });
 }
 
@@ -687,19 +688,19 @@ fn units_that_stay_here() {
             let args: Vec<&str> = args.iter().copied().chain(["-c", "t.c"]).collect();
             assert_eq!(reason(bench.collect(&args)), expected, "{text} {args:?}");
         };
-        check("asm(\".incbin \\\"t.c\\\"\");\n", &[], Reason::Incbin);
-        check("asm(\".include \\\"t.c\\\"\");\n", &[], Reason::AsmInclude);
-        check("#if 0\n#embed \"t.c\"\n#endif\n", &[], Reason::Embed);
+        check("asm(\".macro m f\\n.incbin \\\"\\\\f\\\"\\n.endm\");\n", &[], Reason::Incbin);
+        check("#if 0\n#embed NAME\n#endif\n", &[], Reason::Embed);
         check("#define H \"h.h\"\n#if __has_include(H)\n#endif\n", &[], Reason::ComputedHasInclude);
         check("#include \"none.h\"\n", &[], Reason::DependencyRun);
         check("", &["-include", "/dev/null"], Reason::SpecialInput);
         check("", &["-o", "none/t.o"], Reason::UnusableInput);
         bench.link("out.o", "elsewhere.o");
         check("", &["-o", "out.o"], Reason::SpecialOutput);
-        bench.file("f.h", "").file("f.h.gch", "");
-        // clang does not even get past a file that is no precompiled header.
-        let refusal = if bench.family == Gcc { Reason::PrecompiledHeader } else { Reason::DependencyRun };
-        check("", &["-include", "f.h"], refusal);
+        if bench.family == Clang {
+            // It does not even get past a file that is no precompiled header.
+            bench.file("f.h", "").file("f.h.gch", "");
+            check("", &["-include", "f.h"], Reason::DependencyRun);
+        }
     });
 }
 
@@ -723,8 +724,10 @@ fn assembler_sources() {
         bench.check(&["-c", "t.S", "-o", "t.o"]);
         let inputs = bench.check(&["-c", "u.s", "-o", "u.o"]);
         assert_eq!(bench.manifest(&inputs), ["f u.s"]);
-        bench.file("v.S", ".include FILE\n");
-        assert_eq!(reason(bench.collect(&["-DFILE=\"h.h\"", "-c", "v.S"])), Reason::AsmInclude);
+        bench.file("v.S", ".include FILE\n").file("t.inc", ".long 5\n");
+        bench.check(&["-DFILE=\"t.inc\"", "-c", "v.S", "-o", "v.o"]);
+        bench.file("v.s", ".include FILE\n");
+        assert_eq!(reason(bench.collect(&["-c", "v.s"])), Reason::Incbin);
     });
 }
 
@@ -828,4 +831,117 @@ fn probes_run_and_compare() {
         assert!(farcc::engine::compiler::same_commands(&first, &second));
         assert!(!farcc::engine::compiler::same_commands(&first, &third));
     });
+}
+
+/// What only the assembler reads is in no list, and the dependency check cannot miss it: so it must be shipped.
+#[test]
+fn files_of_the_assembler_travel() {
+    both(|bench| {
+        bench.file("blob", "one").file("a/blob", "two").file("b/part.inc", ".long 1\n.include \"more.inc\"\n");
+        bench.file("a/more.inc", ".incbin \"deep/blob\"\n").file("a/deep/blob", "three").directory("a/deep");
+        let check = |text: &str, source: &str, expected: &[&str]| {
+            bench.file(source, text);
+            let inputs = bench.check(&["-Ib", "-Ia", "-c", source, "-o", "t.o"]);
+            let shipped = bench.manifest(&inputs);
+            for name in expected {
+                assert!(shipped.contains(&format!("f {name}")), "{text}: {name} not in {shipped:?}");
+            }
+        };
+        check("__asm__(\".data\\n.incbin \\\"blob\\\"\\n\");\n", "t.c", &["blob", "a/blob"]);
+        check(
+            "#define FILE \"deep/blob\"\n__asm__(\".data\\n.incbin \\\"\" FILE \"\\\",1,2\\n\");\n",
+            "t.c",
+            &["a/deep/blob"],
+        );
+        check("__asm__(\".data\\n.include \\\"part.inc\\\"\\n\");\n", "t.c", &["b/part.inc", "a/more.inc", "a/deep/blob"]);
+        check(".data\n.include \"part.inc\"\n", "t.S", &["b/part.inc", "a/more.inc", "a/deep/blob"]);
+        check("#define NAME \"blob\"\n.data\n.incbin NAME\n", "t.S", &["blob"]);
+        check(".data\n.incbin \"blob\"\n", "t.s", &["blob"]);
+        let absolute = bench.at.join("a/deep/blob");
+        check(&format!(".data\n.incbin \"{}\"\n", absolute.display()), "t.S", &["a/deep/blob"]);
+    });
+}
+
+#[test]
+fn gccs_precompiled_headers_travel() {
+    let bench = Bench::new(Gcc);
+    bench.file("p.h", "#include \"q.h\"\n").file("q.h", "#include <stddef.h>\n#define Q 4\n");
+    bench.file("t.c", "#include \"p.h\"\n#include <limits.h>\nint x = Q;\n").file("u.c", "int x = Q;\n");
+    let precompile = |args: &[&str]| {
+        let output = bench.run_locally(args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let check = |args: &[&str], is_used: bool| {
+        let said = String::from_utf8_lossy(&bench.run_locally(&[args, &["-H"]].concat()).stderr).into_owned();
+        assert_eq!(said.contains("! "), is_used, "{said}");
+        let inputs = bench.check(args);
+        let shipped = bench.manifest(&inputs);
+        assert!(["f p.h", "f q.h"].iter().all(|name| shipped.iter().any(|entry| entry == name)), "{shipped:?}");
+        assert!(shipped.iter().any(|entry| entry.starts_with("f p.h.gch")), "{shipped:?}");
+    };
+    precompile(&["-O1", "-g", "p.h", "-o", "p.h.gch"]);
+    check(&["-O1", "-g", "-c", "t.c", "-o", "t.o"], true);
+    check(&["-O1", "-g", "-MMD", "-c", "t.c", "-o", "t.o"], true);
+    check(&["-O1", "-g", "-fpch-preprocess", "-Winvalid-pch", "-include", "p.h", "-c", "u.c", "-o", "u.o"], true);
+    // One that the compiler rejects: it reads the header after all.
+    check(&["-O1", "-g", "-fexceptions", "-c", "t.c", "-o", "t.o"], false);
+    fs::remove_file(bench.at.join("p.h.gch")).unwrap();
+    bench.directory("p.h.gch");
+    precompile(&["-O1", "-g", "p.h", "-o", "p.h.gch/one"]);
+    precompile(&["-O1", "p.h", "-o", "p.h.gch/two"]);
+    check(&["-O1", "-g", "-c", "t.c", "-o", "t.o"], true);
+    // gcc would go on to use what is in the precompiled header, and the dependency run would not.
+    bench.file("q.h", "#define Q 5\n");
+    assert_eq!(reason(bench.collect(&["-O1", "-g", "-c", "t.c", "-o", "t.o"])), Reason::PrecompiledHeader);
+    // Another header's change does not matter.
+    fs::remove_dir_all(bench.at.join("p.h.gch")).unwrap();
+    precompile(&["-O1", "-g", "p.h", "-o", "p.h.gch"]);
+    bench.file("t.c", "#include \"p.h\"\n#include \"new.h\"\nint x = Q;\n").file("new.h", "int y;\n");
+    check(&["-O1", "-g", "-c", "t.c", "-o", "t.o"], true);
+}
+
+#[test]
+fn clangs_precompiled_headers_travel() {
+    let bench = Bench::new(Clang);
+    bench.file("p.h", "#include \"q.h\"\n").file("q.h", "#include <stddef.h>\n#define Q 4\n");
+    bench.file("u.c", "int x = Q;\n");
+    for (made, args) in [
+        ("p.pch", &["-include-pch", "p.pch"][..]),
+        ("p.h.pch", &["-include", "p.h"]),
+        ("p.pch", &["-Xclang", "-include-pch", "-Xclang", "p.pch", "-Xclang", "-include", "-Xclang", "p.h"]),
+    ] {
+        let output = bench.run_locally(&["-g", "-x", "c-header", "p.h", "-o", made]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for more in [&["-g", "-c", "u.c", "-o", "u.o"][..], &["-g", "-MD", "-c", "u.c", "-o", "u.o"]] {
+            let inputs = bench.check(&[args, more].concat());
+            let shipped = bench.manifest(&inputs);
+            for name in [made, "p.h", "q.h"] {
+                assert!(shipped.contains(&format!("f {name}")), "{name} not in {shipped:?}");
+            }
+        }
+    }
+}
+
+/// A profile left out would silently make another object.
+#[test]
+fn profiles_travel() {
+    let bench = Bench::new(Gcc);
+    let program = "static int f(int x) { return x > 3 ? x * 7 : x / 3; }\n\
+                   int main(void) { int s = 0; for (int i = 0; i < 100; i++) s += f(i); return s == 0; }\n";
+    bench.file("t.c", program).directory("profiles");
+    let train = |args: &[&str]| {
+        let output = bench.run_locally(&[args, &["-O2", "t.c", "-o", "o-t"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(Command::new(bench.at.join("o-t")).current_dir(&bench.at).status().unwrap().success());
+    };
+    train(&["-fprofile-generate=profiles", "-dumpbase", "t", "-dumpdir", "./"]);
+    let plain = |args: &[&str]| {
+        let output = bench.run_locally(args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(bench.at.join("t.o")).unwrap()
+    };
+    let trained = ["-O2", "-fprofile-use=profiles", "-c", "t.c", "-o", "t.o"];
+    assert!(plain(&trained) != plain(&["-O2", "-c", "t.c", "-o", "t.o"]), "the profile makes no difference");
+    let inputs = bench.check(&trained);
+    assert!(bench.manifest(&inputs).iter().any(|entry| entry.ends_with(".gcda")));
 }

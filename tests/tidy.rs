@@ -388,6 +388,21 @@ fn every_reason_has_a_paragraph() {
 }
 
 #[test]
+fn every_wrong_result_has_its_test() {
+    let document = fs::read_to_string(package().join("docs/wrong-results.md")).unwrap();
+    let mut files = Vec::new();
+    for directory in ["src", "tests"] {
+        list(&package().join(directory), &mut files);
+    }
+    let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let rows = document.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let names: Vec<&str> = rows.flat_map(|row| row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let is_missing = |name: &&&str| !code.contains(&format!("fn {name}()"));
+    expect_none(&names.iter().filter(is_missing).map(|name| (*name).to_owned()).collect::<Vec<_>>());
+}
+
+#[test]
 fn every_limit_has_its_reason() {
     let limits = fs::read_to_string(package().join("src/model/limits.rs")).unwrap();
     let lines: Vec<&str> = limits.lines().collect();

@@ -18,14 +18,13 @@ pub(crate) fn explain(reason: Reason) -> &'static str {
         Reason::SeveralSources => "The command compiles several sources at once; one a command can be distributed.",
         Reason::StandardInput => "The source comes from standard input.",
         Reason::SpecialOutput => "The result goes to standard output, a device or another special file.",
-        Reason::PrecompiledHeader => "The unit makes or uses a precompiled header.",
+        Reason::PrecompiledHeader => "The command makes a precompiled header, or uses one that is older than a header in it.",
         Reason::Modules => "The unit uses C++20 or clang modules.",
         Reason::Native => {
-            "The code depends on this machine's processor; name one instead of `native` to distribute it."
+            "The code depends on this machine's processor, and the compiler does not say in words what that has."
         }
-        Reason::Incbin => "The unit embeds a file with .incbin.",
-        Reason::Embed => "The unit embeds a file with #embed.",
-        Reason::AsmInclude => "The unit reads a file with the assembler's .include.",
+        Reason::Incbin => "The unit embeds a file with .incbin whose name only the assembler could tell.",
+        Reason::Embed => "The unit embeds a file with #embed whose name is no literal.",
         Reason::ComputedHasInclude => "A __has_include asks for a name that only preprocessing could tell.",
         Reason::TimeMacro => "__DATE__ or __TIME__ would be the builder's; SOURCE_DATE_EPOCH fixes both for gcc.",
         Reason::Environment => "This variable of the environment changes what the compiler reads or writes.",

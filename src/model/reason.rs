@@ -55,12 +55,10 @@ reasons! {
     Modules = "modules",
     /// Depends on this machine's processor (`-march=native`).
     Native = "native",
-    /// Embeds files with `.incbin`.
+    /// `.incbin` or `.include` of a file that only the assembler could tell.
     Incbin = "incbin",
-    /// Embeds files with `#embed`.
+    /// `#embed` of a file that only preprocessing could tell.
     Embed = "embed",
-    /// Assembler `.include`.
-    AsmInclude = "asm-include",
     /// `__has_include` on something that only preprocessing could tell.
     ComputedHasInclude = "computed-has-include",
     /// `__DATE__` or `__TIME__`, and no `SOURCE_DATE_EPOCH` to take them from.

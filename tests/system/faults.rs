@@ -3,7 +3,8 @@
 //! Each fault strikes `FARCC_FAULT_ROUNDS` times, at random moments; every third round begins with builders that have no
 //! toolchain, and strikes early, while it is on its way. A round fails the test when the build fails, an object differs, or
 //! the farm is not whole afterwards. How much longer the builds took is printed, not judged: the machines share a few
-//! processors with each other.
+//! processors with each other, and with whatever else runs below them. So builds without a fault are made in between, and each
+//! round is compared with those before and after it.
 
 use std::process::Child;
 use std::sync::OnceLock;
@@ -109,8 +110,12 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
     let mut chance = Chance::of_this_run(fault);
     let expected = redis::reference(Part::WithoutAllocator);
     let undisturbed = Undisturbed::of_this_run(&farm, rounds);
-    let mut added = Vec::new();
+    let mut calm = Vec::new();
+    let mut struck = Vec::new();
     for round in 0..rounds {
+        if round % CALM_EVERY == 0 && rounds > CALM_EVERY {
+            calm.push(redis::build(Part::WithoutAllocator, "farcc gcc", "").1);
+        }
         let cold = round % COLD_EVERY == COLD_EVERY - 1;
         let usual = if cold { undisturbed.cold } else { undisturbed.warm };
         let moment = chance.below(if cold { Duration::from_secs(4) } else { usual.mul_f64(MIDDLE) });
@@ -126,17 +131,26 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
         let started = Instant::now();
         farm.wait_until_whole();
         println!(
-            "{fault}: round {round}{} at {:.1} s{}: added {:+.1} s, whole {:.1} s after the build",
+            "{fault}: round {round}{} at {:.1} s{}: took {:.1} s, whole {:.1} s after the build",
             if cold { ", cold" } else { "" },
             moment.as_secs_f64(),
             if struck_in_time { "" } else { " (after the build)" },
-            wall.as_secs_f64() - usual.as_secs_f64(),
+            wall.as_secs_f64(),
             started.elapsed().as_secs_f64(),
         );
-        added.push(wall.as_secs_f64() - usual.as_secs_f64());
+        let extra = if cold { undisturbed.cold.as_secs_f64() - undisturbed.warm.as_secs_f64() } else { 0.0 };
+        struck.push((wall.as_secs_f64() - extra, calm.len()));
     }
-    summarize(fault, undisturbed, added);
+    calm.push(if calm.is_empty() { undisturbed.warm } else { redis::build(Part::WithoutAllocator, "farcc gcc", "").1 });
+    let calm: Vec<f64> = calm.iter().map(Duration::as_secs_f64).collect();
+    // Between the calm builds before and after it.
+    let around = |n_before: usize| (calm[n_before.max(1) - 1] + calm[n_before.min(calm.len() - 1)]) / 2.0;
+    let added = struck.iter().map(|(wall, n_before)| wall - around(*n_before)).collect();
+    summarize(fault, &calm, added);
 }
+
+/// Rounds between two builds without a fault.
+const CALM_EVERY: u32 = 2;
 
 fn kill(builder: Host) {
     builder.run("systemctl kill --kill-whom=main --signal=KILL farcc-builder.service");
@@ -183,14 +197,13 @@ fn forget_toolchains(farm: &Farm) {
     farm.wait_until_whole();
 }
 
-fn summarize(fault: &str, undisturbed: Undisturbed, mut added: Vec<f64>) {
+fn summarize(fault: &str, calm: &[f64], mut added: Vec<f64>) {
     added.sort_by(f64::total_cmp);
+    let [shortest, longest] = [f64::min, f64::max].map(|pick| calm.iter().copied().reduce(pick).unwrap_or_default());
     let at = |share: f64| added[((added.len() as f64 * share).ceil() as usize).clamp(1, added.len()) - 1];
     println!(
-        "{fault}: {} rounds on builds of {:.1} s, cold ones of {:.1} s: added {:+.1} s median, {:+.1} s p99, {:+.1} s at most",
+        "{fault}: {} rounds; builds without a fault took {shortest:.1} to {longest:.1} s; added {:+.1} s median, {:+.1} s p99, {:+.1} s at most",
         added.len(),
-        undisturbed.warm.as_secs_f64(),
-        undisturbed.cold.as_secs_f64(),
         at(0.5),
         at(0.99),
         at(1.0),

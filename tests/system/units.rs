@@ -74,12 +74,24 @@ fn warnings_come_back_from_the_builder_unchanged() {
 }
 
 #[test]
-fn embedded_file_keeps_the_unit_here_and_why_says_so() {
+fn embedded_file_travels_unless_an_assembler_macro_names_it() {
     let farm = farm();
     CLIENT.write("blob", "content");
-    CLIENT.write("embeds.c", "__asm__(\".data\\nblob: .incbin \\\"blob\\\"\\n\");\n");
+    CLIENT.write("literal.c", "__asm__(\".data\\nblob: .incbin \\\"blob\\\"\\n\");\n");
+    CLIENT.write(
+        "embeds.c",
+        "__asm__(\".macro embed name\\n.incbin \\\"\\\\name\\\"\\n.endm\\n.data\\nembed blob\\n\");\n",
+    );
+    let compare = |name: &str| {
+        CLIENT
+            .dev(&format!("cd && gcc -c {name}.c -o plain.o && farcc gcc -c {name}.c -o farcc.o && cmp plain.o farcc.o"))
+            .ok();
+    };
     let before = farm.stats();
-    CLIENT.dev("cd && gcc -c embeds.c -o plain.o && farcc gcc -c embeds.c -o farcc.o && cmp plain.o farcc.o").ok();
+    compare("literal");
+    let after = farm.stats();
+    assert_eq!(after.count("remote"), before.count("remote") + 1, "{after:?}");
+    compare("embeds");
     let after = farm.stats();
     assert_eq!(after.reason("incbin"), before.reason("incbin") + 1, "{after:?}");
     assert_eq!(

@@ -121,6 +121,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
         scans: Arc::new(ScanCache::new()),
         forecasts: Forecasts::default(),
         proofs: Default::default(),
+        natives: Default::default(),
         runs: Semaphore::new(setup.processors.max(1) as usize),
         architecture: setup.architecture,
         view: View::ours()?,

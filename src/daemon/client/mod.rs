@@ -3,6 +3,7 @@
 
 mod driver;
 mod forecast;
+mod native;
 mod pool;
 mod prepare;
 mod remote;

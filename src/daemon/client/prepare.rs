@@ -14,12 +14,13 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::forecast::{Forecasts, Sourcing};
+use super::native::Natives;
 use super::pool::Pool;
 use super::remote::Proofs;
 use super::toolchains::Toolchains;
 use crate::engine::compiler::{
-    Classification, CompileCommand, CompilerFamily, Expansion, Files, Stage, Terminal, classify, expand,
-    remote_environment,
+    Classification, CompileCommand, CompilerFamily, Expansion, Files, Native, Stage, Terminal, classify, expand,
+    native::SPECS_PATH, remote_environment,
 };
 use crate::engine::wire::farm::Class;
 use crate::engine::wire::local::{CompileRequest, Placing};
@@ -38,6 +39,7 @@ pub(super) struct Workbench {
     pub(super) scans: Arc<ScanCache>,
     pub(super) forecasts: Forecasts,
     pub(super) proofs: Proofs,
+    pub(super) natives: Natives,
     /// Dependency runs at a time: more than there are processors would only slow each other down.
     pub(super) runs: Semaphore,
     pub(super) architecture: String,
@@ -51,7 +53,10 @@ pub(super) struct Workbench {
 pub(super) struct Unit {
     pub(super) compiler: PathBuf,
     pub(super) program: SandboxPath,
+    /// For a builder: says what `native` is here.
     pub(super) command: CompileCommand,
+    /// Asks the driver here which programs it would run.
+    pub(super) probe_here: Vec<Bytes>,
     /// As the build wrote it, response files included.
     pub(super) argv: Vec<Bytes>,
     pub(super) cwd: PathBuf,
@@ -64,6 +69,8 @@ pub(super) struct Unit {
     pub(super) terminal: Option<Terminal>,
     /// By the path that the job will write them at.
     pub(super) outputs: BTreeMap<SandboxPath, ExpectedOutput>,
+    /// Where the compiler may put files whose names it makes up: physical path, and path as the command spells it.
+    side_places: Vec<(SandboxPath, PathBuf)>,
 }
 
 /// A file that the command is going to write.
@@ -80,6 +87,8 @@ pub(super) enum OutputRole {
     Main,
     Depfile,
     /// Split debug information: there is none where the source has no code.
+    SplitDebug,
+    /// Whatever else options ask for. Which of it the compiler writes depends on the source.
     Side,
 }
 
@@ -182,8 +191,12 @@ impl Workbench {
         response_files: Vec<Bytes>,
     ) -> Result<Unit, Why> {
         let terminal = Terminal::of(&request.env, request.stderr_columns);
+        if let Some(option) = command.would_record(terminal) {
+            return Err(Why::new(Reason::LocalOption, format!("{} on a terminal", String::from_utf8_lossy(option))));
+        }
         let env = remote_environment(&request.env, terminal)?;
         let outputs = expected_outputs(&command, &cwd)?;
+        let side_places = side_places(&command, &cwd);
         let variables = request.env.iter().map(|(name, value)| (to_os(name), to_os(value)));
         let subject = Subject {
             compiler: compiler.clone(),
@@ -195,20 +208,32 @@ impl Workbench {
         let unusable = |path: &Path| Why::new(Reason::UnusableInput, path.display().to_string());
         let program = SandboxPath::from_path(&compiler).map_err(|_| unusable(&compiler))?;
         let sandbox_cwd = SandboxPath::from_path(&cwd).map_err(|_| unusable(&cwd))?;
-        let wanted = Wanted {
+        let mut wanted = Wanted {
             compiler: compiler.clone(),
             command: command.clone(),
             cwd: request.cwd.clone(),
             env: request.env,
             response_files,
+            provided: BTreeMap::new(),
         };
-        let sourcing = self.source(wanted).await?;
         let class = Class { toolchain: package.id, architecture: self.architecture.clone() };
-        let argv = request.argv;
+        let (mut command, mut argv, mut probe_here) = (command, request.argv, None);
+        if command.is_native() {
+            let native = self.natives.resolve(package.id, &wanted).await?;
+            if let Native::Specs(specs) = native.as_ref() {
+                wanted.provided.insert(Bytes::from(SPECS_PATH), specs.clone());
+                probe_here = Some(command.probe());
+            }
+            command = command.resolved(&native);
+            argv = command.words();
+        }
+        let probe_here = probe_here.unwrap_or_else(|| command.probe());
+        let sourcing = self.source(wanted).await?;
         Ok(Unit {
             compiler,
             program,
             command,
+            probe_here,
             argv,
             cwd,
             sandbox_cwd,
@@ -218,6 +243,7 @@ impl Workbench {
             class,
             terminal,
             outputs,
+            side_places,
         })
     }
 }
@@ -226,7 +252,16 @@ impl Unit {
     /// How the compiler would put the output at `path` where a file is already.
     pub(super) fn placing(&self, path: &Path) -> Placing {
         let role = self.outputs.values().find(|output| output.path == path).map(|output| output.role);
-        placing(&self.command, role.unwrap_or(OutputRole::Main))
+        placing(&self.command, role.unwrap_or(OutputRole::Side))
+    }
+
+    /// A file that no option names, if the compiler may have made it all the same.
+    pub(super) fn side_file(&self, written: &SandboxPath) -> Option<ExpectedOutput> {
+        let slash = written.as_bytes().iter().rposition(|&byte| byte == b'/')?;
+        let (directory, name) = (&written.as_bytes()[..slash], &written.as_bytes()[slash + 1..]);
+        let (_, spelled) = self.side_places.iter().find(|(physical, _)| physical.as_bytes() == directory)?;
+        let path = spelled.join(OsStr::from_bytes(name));
+        self.command.may_name_side_file(name).then_some(ExpectedOutput { path, role: OutputRole::Side })
     }
 
     /// Source and main output, absolute, for people.
@@ -237,12 +272,12 @@ impl Unit {
 
 fn placing(command: &CompileCommand, role: OutputRole) -> Placing {
     match (command.family, role) {
-        (_, OutputRole::Depfile) => Placing::InPlace,
+        (_, OutputRole::Depfile | OutputRole::Side) => Placing::InPlace,
         (CompilerFamily::Gcc, OutputRole::Main) if command.stage == Stage::Assembly => Placing::InPlace,
         (CompilerFamily::Clang, OutputRole::Main) if command.stage == Stage::Assembly => Placing::Renamed,
         // The assembler, or objcopy after it.
         _ if command.runs_assembler() => Placing::Removed,
-        (_, OutputRole::Side) => Placing::InPlace,
+        (_, OutputRole::SplitDebug) => Placing::InPlace,
         (_, OutputRole::Main) if command.language.is_assembler() => Placing::InPlace,
         (_, OutputRole::Main) => Placing::Renamed,
     }
@@ -283,11 +318,23 @@ fn expected_outputs(command: &CompileCommand, cwd: &Path) -> Result<BTreeMap<San
         let role = match written {
             _ if *written == command.output => OutputRole::Main,
             _ if Some(written) == dependencies => OutputRole::Depfile,
+            _ if Some(written) == command.split_debug.as_ref() => OutputRole::SplitDebug,
             _ => OutputRole::Side,
         };
         outputs.insert(physical, ExpectedOutput { path: path.clone(), role });
     }
     Ok(outputs)
+}
+
+/// Directories that files may appear in whose names the compiler makes up.
+fn side_places(command: &CompileCommand, cwd: &Path) -> Vec<(SandboxPath, PathBuf)> {
+    if !command.has_side_files {
+        return Vec::new();
+    }
+    let output = cwd.join(OsStr::from_bytes(&command.output));
+    let beside = output.parent().unwrap_or(cwd).to_owned();
+    let physical = |place: PathBuf| Some((SandboxPath::from_path(&place.canonicalize().ok()?).ok()?, place));
+    [beside, cwd.to_owned()].into_iter().filter_map(physical).collect()
 }
 
 /// Options that decide which programs and files a driver finds, their paths made absolute: they belong to the toolchain.
@@ -360,11 +407,11 @@ mod tests {
 
     #[test]
     fn files_are_put_as_the_compiler_puts_them() {
-        use OutputRole::{Depfile, Main, Side};
+        use OutputRole::{Depfile, Main, SplitDebug};
         let check = |family, line: &str, expected: [Placing; 3]| {
             let argv: Vec<Bytes> = line.split(' ').map(|word| Bytes::from(word.as_bytes())).collect();
             let Classification::Compile(command) = classify(family, &argv, &[]) else { panic!("{line}") };
-            assert_eq!([Main, Depfile, Side].map(|role| placing(&command, role)), expected, "{line}");
+            assert_eq!([Main, Depfile, SplitDebug].map(|role| placing(&command, role)), expected, "{line}");
         };
         use CompilerFamily::{Clang, Gcc};
         use Placing::{InPlace, Removed, Renamed};

@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,8 +15,9 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::native::run_here;
 use super::pool::Warm;
-use super::prepare::{OutputRole, Unit, Workbench};
+use super::prepare::{ExpectedOutput, OutputRole, Unit, Workbench};
 use crate::engine::client::Failure;
 use crate::engine::compiler::same_commands;
 use crate::engine::wire::farm::{
@@ -34,7 +33,6 @@ use crate::model::reason::{Reason, Why};
 use crate::model::toolchain::ToolchainId;
 use crate::os::inputs::Inputs;
 use crate::os::net::{self, Body, FrameReader, FrameWriter, StreamError};
-use crate::os::process::{Command, SpawnError};
 use crate::os::systemd::messages;
 use crate::os::toolchain::Package;
 
@@ -118,12 +116,11 @@ impl Attempt {
 
     /// Compares what the driver would run inside with what it runs here, by a job like any other.
     async fn prove(&self, warm: &Arc<Warm>) -> Result<Result<(), Why>, Failure> {
-        let argv = self.unit.command.probe();
         let unit = self.unit.clone();
-        let words = argv.clone();
-        let order = Order { argv, report: None, wall: PROBE_WALL_MAX };
+        let order = Order { argv: self.unit.command.probe(), report: None, wall: PROBE_WALL_MAX };
         let differs = |error: String| Failure::Unit(Why::new(Reason::ToolchainDiffers, error));
-        let here = spawn_blocking(move || run_here(&unit, &words)).await.map_err(|error| differs(error.to_string()))?;
+        let here = spawn_blocking(move || run_here(unit.sourcing.wanted(), &unit.probe_here)).await;
+        let here = here.map_err(|error| differs(error.to_string()))?;
         let here = here.map_err(|error| differs(error.to_string()))?;
         let inputs = self.unit.sourcing.best().map_err(Failure::Unit)?;
         let (there, _) = self.compile(warm, &order, &inputs).await?;
@@ -331,7 +328,7 @@ impl Attempt {
         let mut outputs = Vec::new();
         let mut dependencies = compilation.report.as_ref().map(|report| report.to_vec());
         for (file, content) in compilation.outputs.iter().zip(contents) {
-            let Some(known) = expected.remove(&file.path) else {
+            let Some(known) = expected.remove(&file.path).or_else(|| unit.side_file(&file.path)) else {
                 return Err(failed(Reason::UnexpectedOutput, file.path.to_string()));
             };
             match known.role {
@@ -342,11 +339,12 @@ impl Attempt {
                     let list = read_all(&content).map_err(|error| failed(Reason::MissingOutput, error.to_string()))?;
                     dependencies = Some(list);
                 }
-                OutputRole::Main | OutputRole::Side => {}
+                OutputRole::Main | OutputRole::SplitDebug | OutputRole::Side => {}
             }
             outputs.push(RemoteOutput { path: known.path, size: file.size, executable: file.executable, content });
         }
-        if let Some((path, _)) = expected.iter().find(|(_, output)| output.role != OutputRole::Side) {
+        let must_be = |output: &ExpectedOutput| matches!(output.role, OutputRole::Main | OutputRole::Depfile);
+        if let Some((path, _)) = expected.iter().find(|(_, output)| must_be(output)) {
             return Err(failed(Reason::MissingOutput, path.to_string()));
         }
         let unit = self.unit.clone();
@@ -405,18 +403,6 @@ fn pack(package: &Package, pieces: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
     let mut writer = io::BufWriter::with_capacity(UPLOAD_PIECE_BYTES, Pieces(pieces));
     package.write_archive(&mut writer).map_err(io::Error::other)?;
     writer.flush()
-}
-
-/// What the driver says here, in the caller's environment: what a job does not get of it must make no difference.
-fn run_here(unit: &Unit, argv: &[Bytes]) -> Result<Vec<u8>, SpawnError> {
-    let word = |bytes: &Bytes| OsStr::from_bytes(bytes).to_owned();
-    let (name, arguments) = argv.split_first().expect("a command has a name");
-    let asked = Command::new(&unit.compiler)
-        .argv0(word(name))
-        .args(arguments.iter().map(word))
-        .env(unit.sourcing.wanted().env.iter().map(|(name, value)| (word(name), word(value))))
-        .cwd(&unit.cwd);
-    Ok(asked.run()?.stderr)
 }
 
 /// Sends a body while waiting for the answer: whichever ends first decides, since a refusal may come before all is sent.

@@ -47,6 +47,12 @@ struct Reader {
     dependencies: Dependencies,
     has_debug: bool,
     splits_debug: bool,
+    side_files: Vec<Bytes>,
+    has_side_files: bool,
+    /// An option that repeats the others.
+    records: Option<Bytes>,
+    /// What the next word for clang's front end is.
+    front_end_value: Option<Role>,
     /// The first thing that keeps the unit here.
     local: Option<Why>,
 }
@@ -77,6 +83,10 @@ impl Reader {
             dependencies: Dependencies::default(),
             has_debug: false,
             splits_debug: false,
+            side_files: Vec::new(),
+            has_side_files: false,
+            records: None,
+            front_end_value: None,
             local: None,
         }
     }
@@ -105,9 +115,40 @@ impl Reader {
                 continue;
             }
             let value = next.map_or(found.rest, |next| next.as_slice());
-            self.option(found.role, word, value);
+            let role = match found.role {
+                Role::FrontEnd => self.front_end(word, value),
+                role => role,
+            };
+            self.option(role, word, value);
             let words = std::iter::once(word).chain(next).cloned().collect();
-            self.parts.push(Part::Option { role: found.role, words, value: Bytes::from(value) });
+            self.parts.push(Part::Option { role, words, value: Bytes::from(value) });
+        }
+        if self.front_end_value.is_some() {
+            self.keep_local(Reason::UnknownOption, b"-Xclang without a word after it");
+        }
+    }
+
+    /// What a word for clang's front end is: some take the next such word for their value, as cmake hands headers over.
+    fn front_end(&mut self, word: &[u8], value: &[u8]) -> Role {
+        if let Some(role) = self.front_end_value.take() {
+            return role;
+        }
+        let of_value = match value {
+            b"-include" => Some(Role::IncludeFile),
+            b"-include-pch" => Some(Role::PrecompiledHeader),
+            _ => None,
+        };
+        match of_value {
+            Some(_) => {
+                self.front_end_value = of_value;
+                Role::FrontEndName
+            }
+            None => {
+                if !passed::is_safe_front_end_word(value) {
+                    self.keep_local(Reason::LocalOption, &joined(word, value));
+                }
+                Role::FrontEnd
+            }
         }
     }
 
@@ -130,13 +171,13 @@ impl Reader {
             Role::DependencyStyle => self.dependencies.has_style = true,
             Role::Debug { on } => self.has_debug = on,
             Role::SplitDebug => self.splits_debug = true,
+            Role::SideFile => self.side_files.push(Bytes::from(value)),
+            Role::SideFiles => self.has_side_files = true,
+            Role::Records => {
+                self.records.get_or_insert_with(|| Bytes::from(word));
+            }
+            Role::Assembler => self.assembler(word, value),
             Role::Preprocessor => self.preprocessor(word, value),
-            Role::Assembler if !passed::are_safe_assembler_words(value) => {
-                self.keep_local(Reason::LocalOption, &joined(word, value));
-            }
-            Role::FrontEnd if !passed::is_safe_front_end_word(value) => {
-                self.keep_local(Reason::LocalOption, &joined(word, value));
-            }
             Role::Backend if !passed::is_safe_backend_word(value) => {
                 self.keep_local(Reason::LocalOption, &joined(word, value));
             }
@@ -145,14 +186,24 @@ impl Reader {
             | Role::Switch
             | Role::Target
             | Role::Processor
+            | Role::Native
             | Role::Colour
             | Role::Define
             | Role::SearchPath
+            | Role::EmbedPath
             | Role::IncludeFile
             | Role::SpecsFile
+            | Role::PrecompiledHeader
+            | Role::PreprocessingWithPrecompiledHeader
+            | Role::InputFile
+            | Role::Profile
+            | Role::Plugin
+            | Role::PluginArgument
+            | Role::Dump
+            | Role::Report
             | Role::Linker
-            | Role::Assembler
             | Role::FrontEnd
+            | Role::FrontEndName
             | Role::Backend => {}
         }
     }
@@ -167,6 +218,13 @@ impl Reader {
                 self.dependencies.passed = words.dependencies;
             }
             Some(_) => {}
+        }
+    }
+
+    fn assembler(&mut self, word: &[u8], value: &[u8]) {
+        match passed::assembler_words(value) {
+            None => self.keep_local(Reason::LocalOption, &joined(word, value)),
+            Some(words) => self.side_files.extend(words.listing.map(Bytes::from)),
         }
     }
 
@@ -239,6 +297,13 @@ impl Reader {
             Some(output) => output,
             None => with_extension(file_name(&source), stage.extension()),
         };
+        if let Some(option) = self.records.as_ref().filter(|_| dependencies.is_none())
+            && language.is_preprocessed_by_compiler()
+        {
+            // A dependency list would have to be asked for by options of its own.
+            return Err(Why::new(Reason::LocalOption, String::from_utf8_lossy(option)));
+        }
+        let side_files: Result<Vec<Bytes>, Why> = self.side_files.into_iter().map(ordinary_output).collect();
         let writes_split_debug =
             self.splits_debug && stage == Stage::Object && (self.family == CompilerFamily::Gcc || self.has_debug);
         let split_debug = writes_split_debug.then(|| with_extension(&output, b"dwo"));
@@ -250,6 +315,8 @@ impl Reader {
             output,
             split_debug,
             dependencies,
+            side_files: side_files?,
+            has_side_files: self.has_side_files,
             parts: self.parts,
         })
     }
@@ -328,7 +395,7 @@ fn joined(word: &[u8], value: &[u8]) -> Vec<u8> {
     }
 }
 
-fn file_name(path: &[u8]) -> &[u8] {
+pub(super) fn file_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
@@ -370,7 +437,7 @@ fn language_by_name(name: &[u8]) -> Option<Result<Language, Why>> {
 }
 
 /// None: nothing that either driver would compile.
-fn language_by_extension(family: CompilerFamily, path: &[u8]) -> Option<Result<Language, Why>> {
+pub(super) fn language_by_extension(family: CompilerFamily, path: &[u8]) -> Option<Result<Language, Why>> {
     let name = file_name(path);
     let dot = name.iter().rposition(|&byte| byte == b'.')?;
     let extension = std::str::from_utf8(&name[dot + 1..]).ok()?;

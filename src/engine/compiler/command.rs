@@ -1,7 +1,9 @@
 //! A compile command as understood, and the other command lines that follow from it.
 
 use crate::engine::compiler::environment::Terminal;
+use crate::engine::compiler::native::{Native, SPECS_PATH};
 use crate::engine::compiler::options::Role;
+use crate::engine::compiler::classify::{file_name, language_by_extension};
 use crate::engine::compiler::{CompilerFamily, passed};
 use crate::model::job::Bytes;
 
@@ -94,6 +96,10 @@ pub struct CompileCommand {
     /// Where split debug information goes, if the command makes any.
     pub split_debug: Option<Bytes>,
     pub dependencies: Option<DependencyOutput>,
+    /// What else options name for writing. Whether the compiler writes them depends on the source.
+    pub side_files: Vec<Bytes>,
+    /// The compiler writes files besides whose names it makes up: see [`Self::may_name_side_file`].
+    pub has_side_files: bool,
     pub(super) parts: Vec<Part>,
 }
 
@@ -118,7 +124,25 @@ impl CompileCommand {
     /// Every file that the command will write.
     pub fn outputs(&self) -> impl Iterator<Item = &Bytes> {
         let dependencies = self.dependencies.as_ref().map(|dependencies| &dependencies.path);
-        std::iter::once(&self.output).chain(dependencies).chain(&self.split_debug)
+        std::iter::once(&self.output).chain(dependencies).chain(&self.split_debug).chain(&self.side_files)
+    }
+
+    /// Whether a file of this name, in the working directory or the output's, could be one that the compiler makes up: they are
+    /// called after the output or the source. Never a source itself, which a builder has no business to write.
+    pub fn may_name_side_file(&self, name: &[u8]) -> bool {
+        let stem = |path: &[u8]| {
+            let name = file_name(path);
+            name[..name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len())].to_vec()
+        };
+        let is_after = |path: &[u8]| {
+            let rest = name.strip_prefix(stem(path).as_slice());
+            rest.and_then(<[u8]>::first).is_some_and(|byte| b".-".contains(byte))
+        };
+        let is_source = match language_by_extension(self.family, name) {
+            Some(Ok(Language::PreprocessedC | Language::PreprocessedCxx | Language::Assembler)) | None => false,
+            Some(_) => !name.ends_with(b".bc"),
+        };
+        self.has_side_files && !is_source && (is_after(&self.output) || is_after(&self.source))
     }
 
     /// True where the object is made by the assembler, a program of its own.
@@ -145,6 +169,21 @@ impl CompileCommand {
         self.values(|role| role == Role::SpecsFile)
     }
 
+    /// Precompiled headers that options name.
+    pub fn precompiled_headers(&self) -> impl Iterator<Item = &Bytes> {
+        self.values(|role| role == Role::PrecompiledHeader)
+    }
+
+    /// Further files that options name for reading.
+    pub fn input_files(&self) -> impl Iterator<Item = &Bytes> {
+        self.values(|role| role == Role::InputFile)
+    }
+
+    /// Profiles that options name: files, directories, or nothing.
+    pub fn profiles(&self) -> impl Iterator<Item = &Bytes> {
+        self.values(|role| role == Role::Profile)
+    }
+
     fn values(&self, wanted: impl Fn(Role) -> bool) -> impl Iterator<Item = &Bytes> {
         self.parts.iter().filter_map(move |part| match part {
             Part::Option { role, value, .. } if wanted(*role) => Some(value),
@@ -160,6 +199,21 @@ impl CompileCommand {
             }
             _ => None,
         })
+    }
+
+    /// Directories that options give to the assembler for `.include` and `.incbin`: those given for headers are handed on, which
+    /// ones depends on compiler and version.
+    pub fn assembler_directories(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Option { role: Role::SearchPath, value, .. } => vec![value.as_slice()],
+            Part::Option { role: Role::Assembler, value, .. } => passed::assembler_directories(value).collect(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// `--embed-dir`
+    pub fn embed_directories(&self) -> impl Iterator<Item = &Bytes> {
+        self.values(|role| role == Role::EmbedPath)
     }
 
     /// The macros that options define, as the lines of a source would.
@@ -200,14 +254,23 @@ impl CompileCommand {
     /// None where the source is the only input. `-E -MD` and not `-M`, which does not expand macros in text and so misses
     /// what those decide.
     pub fn dependency_run(&self, depfile: &[u8]) -> Option<Vec<Bytes>> {
+        self.preprocessing(&[b"-v", b"-MD", b"-MF", depfile, b"-MT", b"x", b"-o", b"/dev/null"])
+    }
+
+    /// Preprocesses to standard output, without line numbers. None where the source is the only input.
+    pub fn preprocessing_run(&self) -> Option<Vec<Bytes>> {
+        self.preprocessing(&[b"-P"])
+    }
+
+    fn preprocessing(&self, added: &[&[u8]]) -> Option<Vec<Bytes>> {
         if !self.language.is_preprocessed_by_compiler() {
             return None;
         }
         let (program, rest) = self.parts.split_first()?;
         let mut argv = Vec::with_capacity(self.parts.len() + 12);
         push_words(program, &mut argv);
-        let added = [&b"-E"[..], b"-v", b"-MD", b"-MF", depfile, b"-MT", b"x", b"-o", b"/dev/null"];
-        argv.extend(added.into_iter().map(Bytes::from));
+        argv.push(Bytes::from(*b"-E"));
+        argv.extend(added.iter().map(|word| Bytes::from(*word)));
         if self.family == CompilerFamily::Clang {
             // Options for later stages are unused here, which `-Werror` would make an error.
             argv.push(Bytes::from(*b"-Qunused-arguments"));
@@ -215,6 +278,7 @@ impl CompileCommand {
         for part in rest {
             match part {
                 Part::Option { role, .. } if is_of_the_outputs(*role) => {}
+                Part::Option { role: Role::SideFiles | Role::PreprocessingWithPrecompiledHeader, .. } => {}
                 Part::Option { role: Role::Preprocessor, value, .. } => {
                     let kept = passed::preprocessor_words(value).map(|words| words.kept).unwrap_or_default();
                     argv.extend(kept.iter().map(|word| Bytes::from([b"-Wp,", word.as_slice()].concat())));
@@ -236,9 +300,7 @@ impl CompileCommand {
         if reports {
             added.extend([&b"-MD"[..], b"-MF", report, b"-MT", b"x"].into_iter().map(Bytes::from));
         }
-        if let Some(terminal) = terminal
-            && !self.parts.iter().any(|part| matches!(part, Part::Option { role: Role::Colour, .. }))
-        {
+        if let Some(terminal) = terminal.filter(|_| self.leaves_colour_open()) {
             added.extend(terminal.options(self.family, self.language));
         }
         let mut argv = Vec::with_capacity(written.len() + added.len());
@@ -248,6 +310,60 @@ impl CompileCommand {
             argv.extend_from_slice(rest);
         }
         RemoteCommand { argv, report: reports }
+    }
+
+    /// No option says whether messages have colour.
+    fn leaves_colour_open(&self) -> bool {
+        !self.parts.iter().any(|part| matches!(part, Part::Option { role: Role::Colour, .. }))
+    }
+
+    /// The option that repeats the command in an output, if [`Self::remote`] would add words for `terminal` to that.
+    pub fn would_record(&self, terminal: Option<Terminal>) -> Option<&[u8]> {
+        let option = self.parts.iter().find_map(|part| match part {
+            Part::Option { role: Role::Records, words, .. } => Some(words[0].as_slice()),
+            _ => None,
+        });
+        option.filter(|_| terminal.is_some() && self.leaves_colour_open())
+    }
+
+    /// The code is for this machine's processor.
+    pub fn is_native(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Option { role: Role::Native, .. }))
+    }
+
+    /// The same command for another machine, where `native` would mean another processor.
+    pub fn resolved(&self, native: &Native) -> Self {
+        let mut resolved = self.clone();
+        let option = |role, words: Vec<Bytes>| Part::Option { role, words, value: Bytes::new() };
+        match native {
+            Native::Specs(_) => {
+                let word = Bytes::from([b"-specs=", SPECS_PATH].concat());
+                resolved.parts.insert(1.min(self.parts.len()), option(Role::Setting, vec![word]));
+            }
+            Native::Words { cpu, tune, features } => {
+                for part in &mut resolved.parts {
+                    if let Part::Option { role: role @ Role::Native, words, value } = part {
+                        *role = Role::Processor;
+                        let name = words[0].strip_suffix(value.as_slice()).unwrap_or_default().to_vec();
+                        let cpu = tune.as_ref().filter(|_| name == b"-mtune=").unwrap_or(cpu);
+                        *words = vec![Bytes::from([&name, cpu.as_slice()].concat())];
+                    }
+                }
+                let front_end = |word: &[u8]| [Bytes::from(*b"-Xclang"), Bytes::from(word)];
+                for feature in features {
+                    let words = [front_end(b"-target-feature"), front_end(feature)].concat();
+                    resolved.parts.push(option(Role::FrontEnd, words));
+                }
+            }
+        }
+        resolved
+    }
+
+    /// The command as it was read.
+    pub fn words(&self) -> Vec<Bytes> {
+        let mut argv = Vec::with_capacity(self.parts.len());
+        self.parts.iter().for_each(|part| push_words(part, &mut argv));
+        argv
     }
 
     /// Asks the driver which programs it would run for this class of commands. Names no file of the unit, so that it can be
@@ -309,6 +425,7 @@ fn is_of_the_outputs(role: Role) -> bool {
             | Role::Dependencies { .. }
             | Role::DependencyFile
             | Role::DependencyStyle
+            | Role::SideFile
     )
 }
 
@@ -316,7 +433,17 @@ fn is_handed_through(role: Role) -> bool {
     is_of_the_outputs(role)
         || matches!(
             role,
-            Role::Define | Role::SearchPath | Role::IncludeFile | Role::Language | Role::Linker | Role::Preprocessor
+            Role::Define
+                | Role::SearchPath
+                | Role::EmbedPath
+                | Role::IncludeFile
+                | Role::FrontEndName
+                | Role::PrecompiledHeader
+                | Role::InputFile
+                | Role::Profile
+                | Role::Language
+                | Role::Linker
+                | Role::Preprocessor
         )
 }
 

@@ -3,10 +3,12 @@
 //! Pure: the caller reads the response files, runs the compiler and looks at the file system (`os::inputs`). Knowledge is
 //! tables: [`options`] has every option that may travel, and what is in no table keeps the unit on this machine.
 
+pub mod assembled;
 mod classify;
 mod command;
 pub mod depfile;
 pub mod environment;
+pub mod native;
 pub mod options;
 mod passed;
 mod probe;
@@ -17,6 +19,7 @@ pub mod tokens;
 
 pub use classify::{Classification, classify};
 pub use command::{CompileCommand, DependencyOutput, Language, RemoteCommand, Stage};
+pub use native::Native;
 pub use environment::{Terminal, remote_environment};
 pub use probe::same_commands;
 pub use response::{Expansion, Files, expand};

@@ -35,8 +35,10 @@ pub enum Role {
     Switch,
     /// An `-m` option: [`Role::Setting`] unless its value is a path.
     Target,
-    /// Selects a processor; `native` means this machine's.
+    /// Selects a processor; with `native`, this machine's: [`Role::Native`].
     Processor,
+    /// This machine's processor.
+    Native,
     /// Debug information. Whether there is any decides about split files.
     Debug {
         on: bool,
@@ -49,10 +51,24 @@ pub enum Role {
     Define,
     /// A directory that is searched for headers.
     SearchPath,
+    /// A directory that is searched for what `#embed` names.
+    EmbedPath,
     /// A file that is read before the source.
     IncludeFile,
+    /// A precompiled header, by its own name.
+    PrecompiledHeader,
+    /// Keeps `-E` from reading the headers in a precompiled one; nothing else looks at it.
+    PreprocessingWithPrecompiledHeader,
     /// A driver specification file.
     SpecsFile,
+    /// Another file that is read.
+    InputFile,
+    /// Profiles of earlier runs: a file, a directory of them, or nothing for names that the compiler makes up.
+    Profile,
+    /// A library that is loaded into the compiler: [`Role::InputFile`] if the value is a path.
+    Plugin,
+    /// [`Role::Setting`] unless it could be a path.
+    PluginArgument,
     Output,
     /// `-c`.
     StopAfterAssembling,
@@ -68,12 +84,24 @@ pub enum Role {
     DependencyFile,
     /// `-MT`, `-MQ`, `-MP`: what the dependency file says.
     DependencyStyle,
+    /// Writes another file, named by the value.
+    SideFile,
+    /// Writes files beside the output, or into the working directory, that are named after output or source.
+    SideFiles,
+    /// `-fdump-…`: [`Role::SideFile`] with a name behind `=`, otherwise [`Role::SideFiles`].
+    Dump,
+    /// [`Role::SideFile`] with a name behind `=`, otherwise messages.
+    Report,
+    /// Repeats the command's options in an output, so that no other option may be added.
+    Records,
     /// Words for the preprocessor, separated by commas (`-Wp,`) or one at a time (`-Xpreprocessor`).
     Preprocessor,
     /// Words for the assembler.
     Assembler,
     /// A word for clang's front end.
     FrontEnd,
+    /// One that says what the next one names.
+    FrontEndName,
     /// A word for LLVM.
     Backend,
     /// Only linking looks at it.
@@ -114,7 +142,12 @@ pub fn find(family: CompilerFamily, word: &[u8]) -> Option<Found<'_>> {
         .max_by_key(|row| row.spelling.len())?;
     let rest = &word[row.spelling.len()..];
     let takes_next = row.takes == Takes::Separate || (row.takes == Takes::JoinedOrSeparate && rest.is_empty());
-    Some(Found { role: refine(row.role, rest)?, rest, takes_next })
+    let role = refine(row.role, rest)?;
+    let rest = match row.role {
+        Role::Dump | Role::Report => behind_equals(rest).unwrap_or_default(),
+        _ => rest,
+    };
+    Some(Found { role, rest, takes_next })
 }
 
 fn fits(row: &Opt, word: &[u8]) -> bool {
@@ -133,10 +166,26 @@ fn refine(role: Role, rest: &[u8]) -> Option<Role> {
         Role::Target => {
             rest.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-+.=,:".contains(byte)).then_some(Role::Setting)
         }
-        Role::Processor if rest.starts_with(b"native") => Some(Role::Local(Reason::Native)),
+        Role::Processor if rest.starts_with(b"native") => Some(match rest {
+            b"native" => Role::Native,
+            _ => Role::Local(Reason::Native),
+        }),
         Role::Processor => Some(Role::Setting),
+        Role::Plugin if rest.contains(&b'/') => Some(Role::InputFile),
+        Role::Plugin => Some(LOCAL),
+        Role::PluginArgument => Some(if rest.contains(&b'/') { LOCAL } else { Role::Setting }),
+        Role::Dump | Role::Report => Some(match (behind_equals(rest), role) {
+            (Some(b"stdout" | b"stderr" | b"-"), _) | (None, Role::Report) => Role::Setting,
+            (Some(_), _) => Role::SideFile,
+            (None, _) => Role::SideFiles,
+        }),
         role => Some(role),
     }
+}
+
+fn behind_equals(word: &[u8]) -> Option<&[u8]> {
+    let equals = word.iter().position(|&byte| byte == b'=')?;
+    Some(&word[equals + 1..])
 }
 
 const fn opt(spelling: &'static str, takes: Takes, role: Role) -> Opt {
@@ -208,6 +257,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("--undefine-macro", Separate, Define),
     opt("--undefine-macro=", Joined, Define),
     opt("-A", JoinedOrSeparate, Define),
+    gcc("--assert", Separate, Define),
+    gcc("--assert=", Joined, Define),
+    gcc("-posix", Nothing, Setting),
     opt("-undef", Nothing, Setting),
     // Where headers are searched.
     opt("-I", JoinedOrSeparate, SearchPath),
@@ -224,6 +276,16 @@ pub const OPTIONS: &[Opt] = &[
     opt("-iprefix", JoinedOrSeparate, SearchPath),
     opt("-iwithprefix", JoinedOrSeparate, SearchPath),
     opt("-iwithprefixbefore", JoinedOrSeparate, SearchPath),
+    opt("--include-prefix", Separate, SearchPath),
+    opt("--include-prefix=", Joined, SearchPath),
+    opt("--include-with-prefix", Separate, SearchPath),
+    opt("--include-with-prefix=", Joined, SearchPath),
+    opt("--include-with-prefix-after", Separate, SearchPath),
+    opt("--include-with-prefix-after=", Joined, SearchPath),
+    opt("--include-with-prefix-before", Separate, SearchPath),
+    opt("--include-with-prefix-before=", Joined, SearchPath),
+    clang("-iwithsysroot", JoinedOrSeparate, SearchPath),
+    clang("-ibuiltininc", Nothing, Setting),
     opt("-isysroot", JoinedOrSeparate, Setting),
     opt("--sysroot", Separate, Setting),
     opt("--sysroot=", Joined, Setting),
@@ -231,12 +293,12 @@ pub const OPTIONS: &[Opt] = &[
     opt("-imultilib", JoinedOrSeparate, Setting),
     opt("-imultiarch", JoinedOrSeparate, Setting),
     opt("-nostdinc", Nothing, Setting),
+    opt("--no-standard-includes", Nothing, Setting),
     opt("-nostdinc++", Nothing, Setting),
     clang("-nostdlibinc", Nothing, Setting),
     clang("-nobuiltininc", Nothing, Setting),
     clang("-nogpuinc", Nothing, Setting),
-    clang("--embed-dir=", Joined, LOCAL),
-    gcc("--embed-dir=", Joined, LOCAL),
+    opt("--embed-dir=", Joined, Role::EmbedPath),
     // The old separator of quote and bracket chain, header maps and the like: not modelled.
     opt("-I-", Nothing, LOCAL),
     opt("--include-barrier", Nothing, LOCAL),
@@ -253,8 +315,12 @@ pub const OPTIONS: &[Opt] = &[
     opt("-imacros", JoinedOrSeparate, Role::IncludeFile),
     opt("--imacros", Separate, Role::IncludeFile),
     opt("--imacros=", Joined, Role::IncludeFile),
-    clang("-include-pch", Rest, PCH),
+    clang("-include-pch", Separate, Role::PrecompiledHeader),
     opt("-fpch", Rest, PCH),
+    opt("-fpch-deps", Nothing, Setting),
+    opt("-fpch-preprocess", Nothing, Role::PreprocessingWithPrecompiledHeader),
+    clang("-fpch-validate-input-files-content", Nothing, Setting),
+    clang("-fpch-instantiate-templates", Nothing, Setting),
     opt("-emit-pch", Nothing, PCH),
     gcc("--output-pch", Rest, PCH),
     gcc("-specs=", Joined, Role::SpecsFile),
@@ -277,6 +343,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("--pedantic-errors", Nothing, Setting),
     opt("-traditional", Nothing, LOCAL),
     opt("-traditional-cpp", Nothing, LOCAL),
+    opt("--traditional-cpp", Nothing, LOCAL),
+    opt("-quiet", Nothing, LOCAL),
     clang("-stdlib=", Joined, Setting),
     clang("--stdlib=", Joined, Setting),
     gcc("-stdlib=", Joined, Setting),
@@ -287,7 +355,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("--all-warnings", Nothing, Setting),
     opt("--extra-warnings", Nothing, Setting),
     opt("--no-warnings", Nothing, Setting),
-    clang("--warning-suppression-mappings=", Joined, LOCAL),
+    clang("--warning-suppression-mappings=", Joined, Role::InputFile),
     opt("-w", Nothing, Setting),
     clang("-Qunused-arguments", Nothing, Setting),
     opt("-fdiagnostics-color", Rest, Colour),
@@ -301,18 +369,39 @@ pub const OPTIONS: &[Opt] = &[
     opt("-fdiagnostics-format=text", Nothing, Setting),
     opt("-fdiagnostics-format=json", Nothing, Setting),
     opt("-fdiagnostics-format=json-stderr", Nothing, Setting),
-    opt("-fdiagnostics-format=sarif-stderr", Nothing, Setting),
+    gcc("-fdiagnostics-format=json-file", Nothing, Role::SideFiles),
+    opt("-fdiagnostics-format=sarif-stderr", Nothing, Role::Records),
     clang("-fdiagnostics-format=clang", Nothing, Setting),
     clang("-fdiagnostics-format=msvc", Nothing, Setting),
     clang("-fdiagnostics-format=vi", Nothing, Setting),
     opt("-fdiagnostics-add-output=", Joined, LOCAL),
     opt("-fdiagnostics-set-output=", Joined, LOCAL),
-    clang("--serialize-diagnostics", Rest, LOCAL),
+    clang("--serialize-diagnostics", Separate, Role::SideFile),
+    clang("-serialize-diagnostics", Separate, Role::SideFile),
     // These print what differs from run to run, or names of temporary files.
     opt("-v", Nothing, LOCAL),
     opt("--verbose", Nothing, LOCAL),
-    opt("-H", Nothing, LOCAL),
+    opt("-H", Nothing, Setting),
+    opt("--trace-includes", Nothing, Setting),
+    clang("-fshow-skipped-includes", Nothing, Setting),
+    clang("-R", Joined, Setting),
     opt("-Q", Nothing, LOCAL),
+    // Whether the object says who made it.
+    opt("-Qn", Nothing, Setting),
+    opt("-Qy", Nothing, Setting),
+    opt("-fdebug-cpp", Nothing, LOCAL),
+    opt("-fira-verbose=", Joined, LOCAL),
+    opt("-fsched-verbose=", Joined, LOCAL),
+    opt("-flang-info-", Joined, LOCAL),
+    opt("-flto-report", Rest, LOCAL),
+    opt("-freport-bug", Nothing, LOCAL),
+    opt("-fvtv-", Joined, LOCAL),
+    opt("-fself-test=", Joined, LOCAL),
+    opt("-fhelp", Rest, LOCAL),
+    opt("-fversion", Nothing, LOCAL),
+    opt("-ftarget-help", Nothing, LOCAL),
+    clang("-save-stats", Nothing, Role::SideFiles),
+    clang("-save-stats=", Joined, Role::SideFiles),
     opt("-time", Rest, LOCAL),
     opt("-ftime-report", Rest, LOCAL),
     opt("-fmem-report", Rest, LOCAL),
@@ -333,6 +422,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("-ffixed-", Joined, Setting),
     opt("-ftemplate-depth-", Joined, Setting),
     opt("-finline-limit-", Joined, Setting),
+    opt("-fname-mangling-version-", Joined, Setting),
+    opt("-fenable-", Joined, Setting),
+    opt("-fdisable-", Joined, Setting),
     opt("-m", Joined, Role::Target),
     opt("-march=", Joined, Role::Processor),
     opt("-mcpu=", Joined, Role::Processor),
@@ -348,6 +440,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("--param", Separate, Setting),
     opt("--param=", Joined, Setting),
     opt("-p", Nothing, Setting),
+    opt("-profile", Nothing, Setting),
     opt("-pg", Nothing, Setting),
     opt("--profile", Nothing, Setting),
     opt("-pipe", Nothing, Setting),
@@ -359,6 +452,10 @@ pub const OPTIONS: &[Opt] = &[
     clang("--target", Separate, Setting),
     clang("-arch", Separate, LOCAL),
     clang("-Xarch", Rest, LOCAL),
+    clang("-Xanalyzer", Separate, LOCAL),
+    clang("-G", JoinedOrSeparate, LOCAL),
+    gcc("-tno-android-cc", Nothing, Setting),
+    gcc("-tno-android-ld", Nothing, Setting),
     clang("-fintegrated-as", Nothing, Setting),
     clang("-integrated-as", Nothing, Setting),
     clang("-no-integrated-as", Nothing, Setting),
@@ -395,6 +492,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("-gdwarf-", Joined, Role::Debug { on: true }),
     opt("-gdwarf32", Nothing, Setting),
     opt("-gdwarf64", Nothing, Setting),
+    opt("-gcoff", Rest, Role::Debug { on: true }),
+    opt("-gvms", Rest, Role::Debug { on: true }),
+    opt("-gxcoff", Rest, Role::Debug { on: true }),
     opt("-gstabs", Rest, Role::Debug { on: true }),
     opt("-gctf", Rest, Role::Debug { on: true }),
     opt("-gbtf", Nothing, Role::Debug { on: true }),
@@ -421,10 +521,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("-ginternal-reset-location-views", Nothing, Setting),
     opt("-gkey-instructions", Nothing, Setting),
     opt("-gpubnames", Nothing, Setting),
-    clang("-grecord-gcc-switches", Nothing, LOCAL),
+    clang("-grecord-gcc-switches", Nothing, Role::Records),
     // gcc's default anyway; it leaves dependency, search and message options out.
     gcc("-grecord-gcc-switches", Nothing, Setting),
-    opt("-grecord-command-line", Nothing, LOCAL),
+    opt("-grecord-command-line", Nothing, Role::Records),
     opt("-gsimple-template-names", Rest, Setting),
     opt("-gsrc-hash=", Joined, Setting),
     opt("-gstatement-frontiers", Nothing, Setting),
@@ -451,9 +551,13 @@ pub const OPTIONS: &[Opt] = &[
     opt("--library-directory=", Joined, Linker),
     opt("-s", Nothing, Linker),
     opt("-z", JoinedOrSeparate, Linker),
-    opt("-u", Separate, Linker),
+    opt("-u", JoinedOrSeparate, Linker),
     opt("-T", JoinedOrSeparate, Linker),
     opt("-e", Separate, Linker),
+    opt("-n", Nothing, Linker),
+    opt("-N", Nothing, Linker),
+    opt("-t", Nothing, Linker),
+    opt("-Z", Nothing, Linker),
     opt("-r", Nothing, Linker),
     opt("-rdynamic", Nothing, Linker),
     opt("-static", Nothing, Setting),
@@ -462,6 +566,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("-static-libstdc++", Nothing, Linker),
     opt("-static-libasan", Nothing, Linker),
     opt("-static-libubsan", Nothing, Linker),
+    opt("-static-libhwasan", Nothing, Linker),
+    opt("-static-liblsan", Nothing, Linker),
+    opt("-static-libtsan", Nothing, Linker),
+    clang("-static-openmp", Nothing, Linker),
     clang("-static-libsan", Nothing, Linker),
     clang("-shared-libsan", Nothing, Linker),
     clang("-shared-libasan", Nothing, Linker),
@@ -479,66 +587,111 @@ pub const OPTIONS: &[Opt] = &[
     opt("-nolibc", Nothing, Linker),
     opt("-fuse-ld=", Joined, Linker),
     clang("--ld-path=", Joined, Linker),
-    // Files that are read, or written beside the object: not yet.
+    // Files that are read, or written beside the object.
     opt("-B", JoinedOrSeparate, LOCAL),
     opt("--prefix", Rest, LOCAL),
     opt("-wrapper", Separate, LOCAL),
-    opt("-aux-info", Rest, LOCAL),
+    gcc("-aux-info", Separate, Role::SideFile),
+    gcc("-aux-info=", Joined, Role::SideFile),
     opt("-d", Joined, LOCAL),
+    gcc("-da", Nothing, Role::SideFiles),
+    gcc("-dA", Nothing, Setting),
+    gcc("-dp", Nothing, Setting),
+    gcc("-dP", Nothing, Setting),
+    gcc("--dump", Separate, LOCAL),
+    gcc("--dump=", Joined, LOCAL),
     gcc("-dumpdir", Separate, LOCAL),
+    gcc("--dumpdir", Separate, LOCAL),
+    gcc("--dumpbase", Separate, LOCAL),
+    gcc("--dumpbase-ext", Separate, LOCAL),
+    gcc("-fada-spec-parent=", Joined, LOCAL),
+    // Writes `.rpo` files, in gcc 8 and 9.
+    opt("-frepo", Nothing, LOCAL),
+    opt("-fwpa", Rest, LOCAL),
+    opt("-flinker-output=", Joined, LOCAL),
+    opt("-iplugindir=", Joined, LOCAL),
+    clang("-emit-interface-stubs", Nothing, LOCAL),
+    clang("-emit-merged-ifs", Nothing, LOCAL),
+    clang("-extract-api", Nothing, LOCAL),
+    clang("-verify-pch", Nothing, LOCAL),
+    clang("-relocatable-pch", Nothing, PCH),
+    clang("-index-header-map", Nothing, LOCAL),
+    clang("--rsp-quoting=", Joined, LOCAL),
+    clang("--verify-debug-info", Nothing, LOCAL),
     gcc("-dumpbase", Separate, LOCAL),
     gcc("-dumpbase-ext", Separate, LOCAL),
-    opt("-save-temps", Rest, LOCAL),
-    opt("--save-temps", Rest, LOCAL),
-    opt("--coverage", Nothing, LOCAL),
-    opt("-coverage", Nothing, LOCAL),
-    opt("-ftest-coverage", Nothing, LOCAL),
-    opt("-fprofile-use", Rest, LOCAL),
-    opt("-fprofile-instr-use", Rest, LOCAL),
-    opt("-fprofile-sample-use", Rest, LOCAL),
-    opt("-fprofile-list=", Joined, LOCAL),
-    opt("-fprofile-remapping-file", Rest, LOCAL),
+    opt("-save-temps", Nothing, Role::SideFiles),
+    opt("--save-temps", Nothing, Role::SideFiles),
+    opt("-save-temps=", Joined, Role::SideFiles),
+    opt("--save-temps=", Joined, Role::SideFiles),
+    opt("--coverage", Nothing, Role::SideFiles),
+    opt("-coverage", Nothing, Role::SideFiles),
+    opt("-ftest-coverage", Nothing, Role::SideFiles),
+    opt("-fprofile-use", Nothing, Role::Profile),
+    opt("-fprofile-use=", Joined, Role::Profile),
+    clang("-fprofile-instr-use", Nothing, Role::Profile),
+    clang("-fprofile-instr-use=", Joined, Role::Profile),
+    clang("-fprofile-sample-use=", Joined, Role::InputFile),
+    clang("-fprofile-sample-use", Nothing, LOCAL),
+    clang("-fprofile-list=", Joined, Role::InputFile),
+    clang("-fprofile-remapping-file=", Joined, Role::InputFile),
     opt("-fprofile-generate=", Joined, Setting),
     opt("-fprofile-instr-generate=", Joined, Setting),
     opt("-fprofile-dir=", Joined, LOCAL),
-    opt("-fprofile-note=", Joined, LOCAL),
+    gcc("-fprofile-note=", Joined, Role::SideFile),
     opt("-fprofile-report", Nothing, LOCAL),
-    opt("-fauto-profile", Rest, LOCAL),
-    opt("-fbranch-probabilities", Nothing, LOCAL),
-    opt("-fcallgraph-info", Rest, LOCAL),
+    opt("-fauto-profile", Nothing, LOCAL),
+    opt("-fauto-profile=", Joined, Role::InputFile),
+    opt("-fbranch-probabilities", Nothing, Role::Profile),
+    gcc("-fcallgraph-info", Rest, Role::SideFiles),
     opt("-fcompare-debug", Rest, LOCAL),
     opt("-fdbg-cnt", Rest, LOCAL),
     opt("-fdebug-pass", Rest, LOCAL),
     opt("-fdeps-", Joined, MODULES),
     opt("-fdirectives-only", Nothing, LOCAL),
     opt("-fdump", Rest, LOCAL),
+    gcc("-fdump-", Joined, Role::Dump),
+    // Named after headers.
+    gcc("-fdump-ada-spec", Rest, LOCAL),
+    clang("-fdump-record-layouts", Rest, Setting),
     opt("-fembed-offload-object=", Joined, LOCAL),
     opt("-foffload", Rest, LOCAL),
     opt("-fopenmp-targets=", Joined, LOCAL),
-    opt("-fopt-info", Rest, LOCAL),
-    opt("-foptimization-record", Rest, LOCAL),
-    opt("-fsave-optimization-record", Rest, LOCAL),
+    gcc("-fopt-info", Rest, Role::Report),
+    clang("-foptimization-record-file=", Joined, Role::SideFile),
+    clang("-foptimization-record-passes=", Joined, Setting),
+    opt("-fsave-optimization-record", Nothing, Role::SideFiles),
+    clang("-fsave-optimization-record=", Joined, Role::SideFiles),
+    // What arguments mean is known to the plugin only; one that is no path names no file.
     opt("-fplugin", Rest, LOCAL),
-    opt("-fpass-plugin=", Joined, LOCAL),
+    opt("-fplugin=", Joined, Role::Plugin),
+    opt("-fplugin-arg-", Joined, Role::PluginArgument),
+    clang("-fpass-plugin=", Joined, Role::Plugin),
     opt("-fpreprocessed", Nothing, LOCAL),
-    opt("-frandomize-layout-seed-file=", Joined, LOCAL),
-    opt("-frecord-gcc-switches", Nothing, LOCAL),
-    opt("-frecord-command-line", Nothing, LOCAL),
+    clang("-frandomize-layout-seed-file=", Joined, Role::InputFile),
+    opt("-frecord-gcc-switches", Nothing, Role::Records),
+    opt("-frecord-command-line", Nothing, Role::Records),
     opt("-frewrite", Rest, LOCAL),
-    opt("-fsanitize-blacklist=", Joined, LOCAL),
-    opt("-fsanitize-ignorelist=", Joined, LOCAL),
-    opt("-fsanitize-system-ignorelist=", Joined, LOCAL),
-    opt("-fsanitize-coverage-allowlist=", Joined, LOCAL),
-    opt("-fsanitize-coverage-ignorelist=", Joined, LOCAL),
+    clang("-fsanitize-blacklist=", Joined, Role::InputFile),
+    clang("-fsanitize-ignorelist=", Joined, Role::InputFile),
+    clang("-fsanitize-system-ignorelist=", Joined, Role::InputFile),
+    clang("-fsanitize-system-blacklist=", Joined, Role::InputFile),
+    clang("-fsanitize-coverage-whitelist=", Joined, Role::InputFile),
+    clang("-fsanitize-coverage-blacklist=", Joined, Role::InputFile),
+    clang("-fsanitize-coverage-allowlist=", Joined, Role::InputFile),
+    clang("-fsanitize-coverage-ignorelist=", Joined, Role::InputFile),
     opt("-fsanitize-stats", Nothing, LOCAL),
-    opt("-fstack-usage", Nothing, LOCAL),
+    opt("-fstack-usage", Nothing, Role::SideFiles),
     opt("-fthin", Rest, LOCAL),
-    opt("-ftime-trace", Rest, LOCAL),
+    clang("-ftime-trace", Nothing, Role::SideFiles),
+    clang("-ftime-trace=", Joined, LOCAL),
+    clang("-ftime-trace-granularity=", Joined, Setting),
+    clang("-ftime-trace-verbose", Nothing, Setting),
     // Its comments list the options of the run.
-    opt("-fverbose-asm", Nothing, LOCAL),
-    opt("-fxray-always-instrument=", Joined, LOCAL),
-    opt("-fxray-never-instrument=", Joined, LOCAL),
-    opt("-fxray-attr-list=", Joined, LOCAL),
+    opt("-fverbose-asm", Nothing, Role::Records),
+    clang("-fxray-always-instrument=", Joined, Role::InputFile),
+    clang("-fxray-never-instrument=", Joined, Role::InputFile),
+    clang("-fxray-attr-list=", Joined, Role::InputFile),
     // Need conversion tables of the C library.
     opt("-finput-charset=", Joined, LOCAL),
     opt("-finput-charset=UTF-8", Nothing, Setting),
@@ -555,6 +708,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("-fprebuilt", Rest, MODULES),
     opt("-fbuild-session", Rest, MODULES),
     opt("-fsearch-all-headers", Nothing, MODULES),
+    clang("-fsystem-module", Nothing, MODULES),
     // Toolchain and tools of the driver.
     clang("-resource-dir", Rest, LOCAL),
     clang("--gcc-toolchain=", Joined, Setting),
@@ -569,6 +723,10 @@ pub const OPTIONS: &[Opt] = &[
     clang("-fbasic-block-sections=labels", Nothing, Setting),
     clang("-fembed-bitcode", Rest, Setting),
     // Only with `-E`.
+    opt("--comments", Nothing, LOCAL),
+    opt("--comments-in-macros", Nothing, LOCAL),
+    opt("--no-line-commands", Nothing, LOCAL),
+    clang("-fminimize-whitespace", Nothing, LOCAL),
     opt("-C", Nothing, LOCAL),
     opt("-CC", Nothing, LOCAL),
     opt("-P", Nothing, LOCAL),
@@ -608,16 +766,21 @@ mod tests {
         check(Gcc, "-Wa,-ahl=x", Some(Role::Assembler));
         check(Gcc, "-MMD", Some(Role::Dependencies { system_headers: false }));
         check(Gcc, "-MMDx", None);
-        check(Gcc, "-fdump-tree-all", Some(LOCAL));
         check(Gcc, "-fPIC", Some(Setting));
         check(Gcc, "-fnever-heard-of", None);
         check(Gcc, "-mavx512f", Some(Setting));
         check(Gcc, "-mfoo=/etc/passwd", None);
-        check(Gcc, "-march=native", Some(Role::Local(Reason::Native)));
+        check(Gcc, "-march=native", Some(Role::Native));
         check(Gcc, "-mcpu=native+crc", Some(Role::Local(Reason::Native)));
         check(Gcc, "-march=znver3", Some(Setting));
         check(Clang, "-module-dependency-dir", Some(MODULES));
-        check(Clang, "-include-pch", Some(PCH));
+        check(Clang, "-include-pch", Some(Role::PrecompiledHeader));
+        check(Gcc, "-fdump-tree-all", Some(Role::SideFiles));
+        check(Gcc, "-fdump-tree-all=stderr", Some(Setting));
+        check(Gcc, "-fdump-tree-all=x", Some(Role::SideFile));
+        check(Gcc, "-fopt-info-vec", Some(Setting));
+        check(Gcc, "-fplugin=x.so", Some(LOCAL));
+        check(Gcc, "-fplugin=./x.so", Some(Role::InputFile));
         check(Gcc, "-include", Some(Role::IncludeFile));
         check(Gcc, "-finput-charset=UTF-8", Some(Setting));
         check(Gcc, "-finput-charset=KOI8-R", Some(LOCAL));

@@ -39,21 +39,45 @@ fn is_joined_define(word: &[u8]) -> bool {
     word.len() > 2 && (word.starts_with(b"-D") || word.starts_with(b"-U"))
 }
 
-/// True where every word of a `-Wa,` option is known to neither read nor write a file.
-pub(super) fn are_safe_assembler_words(text: &[u8]) -> bool {
+/// What `-Wa,` words come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct AssemblerWords<'a> {
+    /// The file that a listing goes to.
+    pub(super) listing: Option<&'a [u8]>,
+}
+
+/// Reads the words of one `-Wa,` option. None: there is one that is not known.
+pub(super) fn assembler_words(text: &[u8]) -> Option<AssemblerWords<'_>> {
+    let mut found = AssemblerWords::default();
     let mut words = text.split(|&byte| byte == b',');
     while let Some(word) = words.next() {
-        let safe = match word {
-            b"--defsym" | b"-defsym" => words.next().is_some(),
-            // Only `.include` and `.incbin` look there, and units with those are local.
-            b"-I" => words.next().is_some(),
-            _ => is_safe_assembler_word(word),
-        };
-        if !safe {
-            return false;
+        match word {
+            b"--defsym" | b"-defsym" | b"-I" => {
+                words.next()?;
+            }
+            [b'-', b'a', rest @ ..] => {
+                let letters = rest.iter().take_while(|byte| b"cdghilmns".contains(byte)).count();
+                match &rest[letters..] {
+                    // To standard output.
+                    [] => {}
+                    [b'=', file @ ..] if !file.is_empty() && found.listing.is_none() => found.listing = Some(file),
+                    _ => return None,
+                }
+            }
+            _ if is_safe_assembler_word(word) => {}
+            _ => return None,
         }
     }
-    true
+    Some(found)
+}
+
+/// Directories that a `-Wa,` option names for `.include` and `.incbin`.
+pub(super) fn assembler_directories(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut words = text.split(|&byte| byte == b',');
+    std::iter::from_fn(move || {
+        let directory = words.find_map(|word| word.strip_prefix(b"-I"))?;
+        if directory.is_empty() { words.next() } else { Some(directory) }
+    })
 }
 
 fn is_safe_assembler_word(word: &[u8]) -> bool {
@@ -163,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn assembler_listings_are_not_safe() {
+    fn words_for_the_assembler() {
         for safe in [
             "--noexecstack",
             "-mrelax-relocations=no",
@@ -172,14 +196,17 @@ mod tests {
             "-W",
             "--gdwarf-5",
             "-march=armv8-a",
+            "-a",
+            "-alh,-L",
         ] {
-            assert!(are_safe_assembler_words(safe.as_bytes()), "{safe}");
+            assert_eq!(assembler_words(safe.as_bytes()), Some(AssemblerWords::default()), "{safe}");
         }
-        for unsafe_words in
-            ["-a", "-ahls=x.lst", "-adhlns=x.lst", "--MD,x.d", "-MD", "-o,x", "--noexecstack,-al", "@file", "x.s", ""]
-        {
-            assert!(!are_safe_assembler_words(unsafe_words.as_bytes()), "{unsafe_words}");
+        let listing = assembler_words(b"--noexecstack,-adhlns=x.lst").and_then(|words| words.listing);
+        assert_eq!(listing, Some(&b"x.lst"[..]));
+        for unknown in ["-a=", "-ahls=x,-al=y", "-ax", "--MD,x.d", "-MD", "-o,x", "@file", "x.s", ""] {
+            assert_eq!(assembler_words(unknown.as_bytes()), None, "{unknown}");
         }
+        assert_eq!(assembler_directories(b"-Ia,-g,-I,b").collect::<Vec<_>>(), [b"a", b"b"]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Expander<'_> {
 
 /// Words of a response file: blanks separate, quotes of either kind group, a backslash takes the next byte literally, within
 /// quotes too.
-fn split(text: &[u8]) -> Vec<Bytes> {
+pub(super) fn split(text: &[u8]) -> Vec<Bytes> {
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;
     let mut quote = None;

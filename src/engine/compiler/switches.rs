@@ -128,6 +128,20 @@ const PLAIN: &str = "
     visibility-inlines-hidden-static-local-var visibility-ms-compat vpt wasm-exceptions weak web whole-program
     whole-program-vtables working-directory wrapv wrapv-pointer writable-strings xl-pragma-pack xray-instrument
     zero-call-used-regs zero-initialized-in-bss zvector
+    aapcs-bitfield-load aapcs-bitfield-width allow-editor-placeholders alt-external-templates apple-kext
+    apple-link-rtlib apple-pragma-pack application-extension argument-alias argument-noalias argument-noalias-anything
+    argument-noalias-global building-libgcc check-pointer-bounds chkp-check-incomplete-type chkp-check-read
+    chkp-check-write chkp-first-field-has-own-bounds chkp-flexible-struct-trailing-arrays chkp-instrument-calls
+    chkp-instrument-marked-only chkp-narrow-bounds chkp-narrow-to-innermost-array chkp-optimize chkp-store-bounds
+    chkp-treat-zero-dynamic-size-as-infinite chkp-use-fast-string-functions chkp-use-nochk-string-functions
+    chkp-use-static-bounds chkp-use-static-const-bounds chkp-use-wrappers chkp-zero-input-bounds-for-main cilkplus
+    extended-identifiers external-templates gimple gnu-runtime guiding-decls honor-std ipa-matrix-reorg
+    ipa-struct-reorg labels-ok large-source-files mudflap mudflapir mudflapth new-abi openmp-enable-irbuilder
+    preserve-as-comments profile profile-info-section reroll-loops rtlib-add-rpath sched2-use-traces squangle
+    strict-prototype this-is-variable tree-coalesce-inlined-vars tree-salias tree-store-copy-prop
+    validate-ast-input-files-content var-tracking-assignments-toggle vtable-gc vtable-thunks
+    xray-always-emit-customevents xray-always-emit-typedevents xray-function-index xray-ignore-loops xray-link-deps
+    xref zee
 ";
 
 /// `-fNAME=VALUE`, where VALUE names no file that the compiler opens.
@@ -161,6 +175,10 @@ const VALUED: &str = "
     tree-vectorizer-verbose= trivial-auto-var-init-max-size= trivial-auto-var-init-stop-after= trivial-auto-var-init=
     veclib= vect-cost-model= visibility-dllexport= visibility-externs-dllimport= visibility=
     xray-instruction-threshold= xray-modes= zero-call-used-regs=
+    altivec-src-compat= c++-abi= checking= comment-block-commands= cs-profile-generate= fuchsia-api-level=
+    memory-profile= profile-exclude-files= profile-filter-files= profile-info-section= profile-prefix-path=
+    visibility-externs-nodllstorageclass= visibility-nodllstorageclass= vtable-verify= xray-function-groups=
+    xray-instrumentation-bundle= xray-selected-function-group=
 ";
 
 /// Options that keep a unit local when on, and do no harm as `-fno-NAME`.
@@ -169,6 +187,7 @@ const NEGATIVE: &str = "
     no-implicit-modules no-modules no-modules-ts no-objc-arc no-objc-exceptions no-pch-timestamp no-profile-instr-use
     no-profile-sample-use no-profile-use no-record-command-line no-record-gcc-switches no-save-optimization-record
     no-stack-usage no-test-coverage no-verbose-asm
+    no-cxx-modules no-offload-lto no-pch-codegen no-pch-debuginfo no-sanitize-ignorelist no-sanitize-stats
 ";
 
 #[cfg(test)]

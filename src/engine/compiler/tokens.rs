@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::engine::compiler::assembled::Reads;
 use crate::model::job::Bytes;
 
 /// The name of a header as a directive writes it.
@@ -34,14 +35,12 @@ pub struct Scan {
     pub quoted_sources: Vec<Bytes>,
     /// A condition with `__has_include` of something that is no literal.
     pub has_computed_has_include: bool,
-    /// `.incbin`, in assembler or in a string of inline assembler.
-    pub has_incbin: bool,
-    /// `.include "…"`, likewise.
-    pub has_asm_include: bool,
-    /// `.include` of something else, which means a file in assembler only.
-    pub has_bare_asm_include: bool,
-    /// `#embed` or `__has_embed(…)`.
-    pub has_embed: bool,
+    /// `.incbin` and `.include`, in assembler or in a string of inline assembler.
+    pub assembled: Reads,
+    /// Names in `#embed` and `__has_embed`.
+    pub embedded: Vec<HeaderName>,
+    /// One of those of something that is no literal.
+    pub has_computed_embed: bool,
     /// `__DATE__`, which is today's.
     pub has_date: bool,
     /// `__TIME__`
@@ -92,7 +91,7 @@ impl Scanner<'_> {
                 b'_' if rest.starts_with(b"__has_") => self.has_file(at),
                 b'_' if rest.starts_with(b"__DATE__") => self.scan.has_date |= self.is_whole_word(at, 8),
                 b'_' if rest.starts_with(b"__TIME__") => self.scan.has_time |= self.is_whole_word(at, 8),
-                b'.' => self.assembler_directive(at),
+                b'.' => self.scan.assembled.note(rest),
                 b'd' if rest.starts_with(b"dependency") => self.pragma_dependency(at),
                 _ => {}
             }
@@ -111,7 +110,7 @@ impl Scanner<'_> {
             }
             b"define" => self.definition(end),
             b"if" | b"elif" => self.condition(end),
-            b"embed" => self.scan.has_embed |= !self.is_end_of_line(self.skip_blanks(end)),
+            b"embed" => self.embedded(self.skip_blanks(end)),
             b"line" => self.line_number(end),
             number if number.first().is_some_and(u8::is_ascii_digit) => self.line_number(at),
             _ => {}
@@ -139,8 +138,15 @@ impl Scanner<'_> {
         };
         if name.starts_with(b"__has_include") {
             self.probed.extend(header_name(&self.text[operand..]));
-        } else if name.starts_with(b"__has_embed") {
-            self.scan.has_embed |= operand != open;
+        } else if name.starts_with(b"__has_embed") && operand != open {
+            self.embedded(operand);
+        }
+    }
+
+    fn embedded(&mut self, operand: usize) {
+        match header_name(&self.text[operand..]) {
+            Some(name) => self.scan.embedded.push(name),
+            None => self.scan.has_computed_embed |= !self.is_end_of_line(operand),
         }
     }
 
@@ -157,19 +163,6 @@ impl Scanner<'_> {
             None => header_name(text),
         };
         self.probed.extend(name);
-    }
-
-    fn assembler_directive(&mut self, at: usize) {
-        let rest = &self.text[at..];
-        if has_word(rest, b".incbin") {
-            self.scan.has_incbin = true;
-        } else if has_word(rest, b".include") {
-            let operand = self.skip_blanks(at + b".include".len());
-            match self.text.get(operand) {
-                Some(b'"' | b'\\') => self.scan.has_asm_include = true,
-                _ => self.scan.has_bare_asm_include = true,
-            }
-        }
     }
 
     /// Literals in a macro's body could be expanded into an `#include`.
@@ -295,13 +288,6 @@ impl Scanner<'_> {
 
 fn is_identifier(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
-}
-
-/// `text` begins with `word` in any case, and no longer word.
-fn has_word(text: &[u8], word: &[u8]) -> bool {
-    text.len() >= word.len()
-        && text[..word.len()].eq_ignore_ascii_case(word)
-        && !text.get(word.len()).is_some_and(|&byte| is_identifier(byte))
 }
 
 /// The header name that `text` begins with.
@@ -547,15 +533,23 @@ mod tests {
 
     #[test]
     fn what_the_assembler_reads() {
-        let flags = |text: &str| {
-            let scan = scan(text.as_bytes());
-            (scan.has_incbin, scan.has_asm_include, scan.has_bare_asm_include)
+        let found = |text: &str| {
+            let reads = scan(text.as_bytes()).assembled;
+            let list = |names: &BTreeSet<Bytes>| {
+                names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>().join(" ")
+            };
+            (list(&reads.embedded), list(&reads.included), reads.has_plain, reads.has_computed)
         };
-        assert_eq!(flags("asm(\".incbin \\\"x\\\"\");"), (true, false, false));
-        assert_eq!(flags("\t.INCBIN \"x\"\n"), (true, false, false));
-        assert_eq!(flags("asm(\".include \\\"x\\\"\");"), (false, true, false));
-        assert_eq!(flags(".include FILE\n"), (false, false, true));
-        assert_eq!(flags("x.include = 1; y.includes; z.incbinary"), (false, false, true));
+        let check = |text: &str, embedded: &str, included: &str, has_plain, has_computed| {
+            assert_eq!(found(text), (embedded.to_owned(), included.to_owned(), has_plain, has_computed), "{text}");
+        };
+        check("asm(\".incbin \\\"x\\\"\");", "x", "", false, false);
+        check("\t.INCBIN \"x\"\n", "x", "", true, false);
+        check("asm(\".include \\\"x\\\"\");", "", "x", false, false);
+        check("asm(\".incbin \" FILE);", "", "", true, true);
+        check("asm(\".incbin \\\"\" FILE \"\\\"\");", "", "", false, true);
+        check(".include FILE\n", "", "", false, true);
+        check("x.include = 1; y.includes; z.incbinary", "", "", false, true);
     }
 
     #[test]
@@ -571,8 +565,10 @@ mod tests {
 
     #[test]
     fn embed_and_line() {
-        assert!(scan(b"#embed <x>").has_embed && scan(b"#if __has_embed(\"x\")\n").has_embed);
-        assert!(!scan(b"#if defined(__has_embed)\n#ifdef __has_embed\n#embed\n").has_embed);
+        let found = scan(b"#embed <x> limit(4)\n#if __has_embed(\"y\" prefix(1))\n");
+        assert_eq!((names(&found.embedded).as_str(), found.has_computed_embed), ("<x> \"y\"", false));
+        assert!(scan(b"#embed NAME\n").has_computed_embed && scan(b"#if __has_embed(NAME)\n").has_computed_embed);
+        assert_eq!(scan(b"#if defined(__has_embed)\n#ifdef __has_embed\n#embed\n"), Scan::default());
         let scan = scan(b"#line 7 \"a.y\"\n# 1 \"b\\\\c.l\" 2\n# 3\n#line X \"no\"\n");
         assert_eq!(scan.quoted_sources, [Bytes::from(*b"a.y"), Bytes::from(*b"b\\c.l")]);
     }

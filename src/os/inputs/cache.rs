@@ -46,6 +46,11 @@ impl Identity {
         }
     }
 
+    /// Whether this file was touched in any way after the content of `other` was written.
+    pub(super) fn changed_after(&self, other: &Self) -> bool {
+        self.ctime > other.mtime
+    }
+
     /// Changed so recently that it could change again without looking different.
     fn is_racy(&self, now: FileTime) -> bool {
         let window = i64::try_from(RACY_WINDOW.as_secs()).unwrap_or(i64::MAX);

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 
+use crate::engine::compiler::search::SearchPath;
 use crate::engine::compiler::tokens::{self, HeaderName, Scan};
-use crate::engine::compiler::{CompilerFamily, Language};
+use crate::engine::compiler::{CompilerFamily, Language, assembled};
 use crate::model::digest::Digest;
-use crate::model::job::{Bytes, Entry, Manifest, Node};
+use crate::model::job::{Bytes, Entry, FileTime, Manifest, Node};
 use crate::model::limits::{HAS_INCLUDE_MACROS_MAX, INPUTS_BYTES_MAX};
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
@@ -47,6 +48,7 @@ pub fn complete(unit: &Unit, dependencies: &Dependencies, cache: &ScanCache) -> 
     collector.named_files()?;
     collector.refuse_what_cannot_travel(&read)?;
     collector.quoted_sources(&read)?;
+    collector.assembled(dependencies, &read)?;
     if unit.command.language.is_preprocessed_by_compiler() {
         collector.header_names(dependencies, &read)?;
     }
@@ -75,6 +77,8 @@ struct Collector<'a> {
     outputs: HashSet<Vec<u8>>,
     /// Size and seconds of modification of each shipped file: what gcc looks at to find the same header once more.
     looks: HashSet<(u64, i64)>,
+    /// Name of the header, physical path and identity of what stands precompiled for it.
+    precompiled: Vec<(Bytes, Vec<u8>, Identity)>,
     bytes: u64,
 }
 
@@ -93,6 +97,7 @@ impl<'a> Collector<'a> {
             definitions,
             outputs: HashSet::new(),
             looks: HashSet::new(),
+            precompiled: Vec::new(),
             bytes: 0,
         }
     }
@@ -255,6 +260,46 @@ impl<'a> Collector<'a> {
                 _ => return Err(Why::new(Reason::UnusableInput, display(path))),
             }
         }
+        for path in unit.command.input_files() {
+            self.ship_named(path)?;
+        }
+        self.profiles()
+    }
+
+    /// A file that an option names. What is missing here is missing there.
+    fn ship_named(&mut self, path: &[u8]) -> Result<(), Why> {
+        let walked = self.walk(path)?;
+        match walked.end {
+            End::File(stat) => self.ship(&walked, stat).map(drop),
+            _ => self.keep_unshipped(&walked),
+        }
+    }
+
+    /// Profiles: named themselves, or in a directory under a name that the compiler makes up of the output's or the source's.
+    /// One that is missing would silently make another object, so whatever could be meant is shipped.
+    fn profiles(&mut self) -> Result<(), Why> {
+        let command = &self.unit.command;
+        let mut named: BTreeSet<Bytes> = command.profiles().cloned().collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let stems = [&command.output, &command.source].map(|path| stem(path).to_vec());
+        named.insert(Bytes::from(directory_of(&command.output)));
+        named.insert(Bytes::from(*b"."));
+        for path in named {
+            let walked = self.walk(&path)?;
+            let End::Directory(identity) = walked.end else {
+                self.ship_named(&path)?;
+                continue;
+            };
+            self.tree.keep_trail(&walked);
+            let listing = self.cache.listing(&walked.physical, identity);
+            let too_many = || Why::new(Reason::UnusableInput, display(&walked.physical));
+            let names = listing.as_ref().as_ref().ok_or_else(too_many)?;
+            for name in names.iter().filter(|name| is_profile(name, &stems)) {
+                self.ship_named(&joined(&walked.physical, name))?;
+            }
+        }
         Ok(())
     }
 
@@ -270,13 +315,8 @@ impl<'a> Collector<'a> {
 
     /// Why a unit with this in one of its files stays here.
     fn refusal(&self, scan: &Scan) -> Option<Reason> {
-        let is_assembler = self.unit.command.language.is_assembler();
         let is_preprocessed = self.unit.command.language.is_preprocessed_by_compiler();
-        if scan.has_incbin {
-            Some(Reason::Incbin)
-        } else if scan.has_asm_include || (is_assembler && scan.has_bare_asm_include) {
-            Some(Reason::AsmInclude)
-        } else if is_preprocessed && scan.has_embed {
+        if is_preprocessed && scan.has_computed_embed {
             Some(Reason::Embed)
         } else if is_preprocessed && scan.has_computed_has_include {
             Some(Reason::ComputedHasInclude)
@@ -305,7 +345,7 @@ impl<'a> Collector<'a> {
         let is_output_of_preprocessor = matches!(command.language, Language::PreprocessedC | Language::PreprocessedCxx);
         command.family == CompilerFamily::Clang
             && is_output_of_preprocessor
-            && !(scan.included.is_empty() && scan.probed.is_empty() && !scan.has_embed)
+            && !(scan.included.is_empty() && scan.probed.is_empty() && scan.embedded.is_empty())
     }
 
     /// Files named by `#line`: messages show their lines where they exist.
@@ -320,12 +360,90 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// Whatever the assembler could find by the names in `.incbin` and `.include` is shipped, and what it finds there in turn.
+    fn assembled(&mut self, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
+        let language = self.unit.command.language;
+        let mut reads = self.defined.assembled.clone();
+        read.iter().for_each(|file| reads.merge(&file.known.scan.assembled));
+        if !reads.is_settled(language) {
+            let text = dependency_run::preprocessed(self.unit)?;
+            reads = assembled::reads(&text, language);
+        }
+        if reads.is_empty() {
+            return Ok(());
+        }
+        let unit = self.unit;
+        let search = SearchPath {
+            quote: unit.command.assembler_directories().map(Bytes::from).collect(),
+            bracket: dependencies.search.directories().cloned().collect(),
+            ..SearchPath::default()
+        };
+        let mut places = Places::new(self.cache, &unit.cwd, &search, &mut self.tree)?;
+        let mut done = BTreeSet::new();
+        while let Some(name) = reads.included.pop_first() {
+            if !done.insert(name.clone()) {
+                continue;
+            }
+            for known in self.ship_all(&mut places, &name)? {
+                reads.merge(&known.scan.assembled);
+            }
+        }
+        if reads.has_computed {
+            return Err(Reason::Incbin.into());
+        }
+        for name in &reads.embedded {
+            self.ship_all(&mut places, name)?;
+        }
+        Ok(())
+    }
+
+    /// Ships every file that `name` could mean when searched from the working directory.
+    fn ship_all(&mut self, places: &mut Places<'_>, name: &Bytes) -> Result<Vec<Arc<Known>>, Why> {
+        let name = HeaderName { quoted: true, name: name.as_slice().into() };
+        let mut shipped = Vec::new();
+        for walked in places.of(&name, b".", &mut self.tree)? {
+            match walked.end {
+                End::File(stat) => shipped.push(self.ship(&walked, stat)?),
+                _ => self.keep_unshipped(&walked)?,
+            }
+        }
+        Ok(shipped)
+    }
+
+    /// Whatever `#embed` could find is shipped.
+    fn embedded(&mut self, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
+        let unit = self.unit;
+        let names: BTreeSet<(Bytes, HeaderName)> =
+            read.iter().flat_map(|file| beside(&file.known.scan.embedded, &file.spelled)).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let search = SearchPath {
+            quote: dependencies.search.quote.clone(),
+            bracket: unit.command.embed_directories().chain(&dependencies.search.bracket).cloned().collect(),
+            ..SearchPath::default()
+        };
+        let mut places = Places::new(self.cache, &unit.cwd, &search, &mut self.tree)?;
+        for (directory, name) in &names {
+            for walked in places.of(name, directory, &mut self.tree)? {
+                match walked.end {
+                    End::File(stat) => {
+                        self.ship(&walked, stat)?;
+                    }
+                    _ => self.keep_unshipped(&walked)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What else headers of the names in the files could be.
     fn header_names(&mut self, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
         let cwd = self.unit.cwd.clone();
         let mut places = Places::new(self.cache, &cwd, &dependencies.search, &mut self.tree)?;
         self.probed(&mut places, read)?;
-        self.included(&mut places, dependencies, read)
+        self.included(&mut places, dependencies, read)?;
+        self.embedded(dependencies, read)
     }
 
     /// Whatever `__has_include` could find is shipped.
@@ -411,17 +529,24 @@ impl<'a> Collector<'a> {
                 self.keep_unshipped(&walked)?;
             }
             if self.unit.command.family == CompilerFamily::Gcc {
-                self.refuse_precompiled(places, name, directory, b".gch")?;
+                self.precompiled(places, name, directory, b".gch")?;
             }
         }
         for name in &forced {
-            self.refuse_precompiled(places, name, b".", b".gch")?;
-            self.refuse_precompiled(places, name, b".", b".pch")?;
+            self.precompiled(places, name, b".", b".gch")?;
+            self.precompiled(places, name, b".", b".pch")?;
         }
-        Ok(())
+        for path in self.unit.command.precompiled_headers() {
+            self.ship_named(path)?;
+        }
+        self.precompiled_headers(read)
     }
 
-    fn refuse_precompiled(
+    /// Ships what stands precompiled for the header `name`. gcc takes a directory of such files, too.
+    ///
+    /// The precompiled header of this machine is sent, whatever it is: another compiler run makes another one, though all of them
+    /// make the same objects.
+    fn precompiled(
         &mut self,
         places: &mut Places<'_>,
         name: &HeaderName,
@@ -429,10 +554,46 @@ impl<'a> Collector<'a> {
         extension: &[u8],
     ) -> Result<(), Why> {
         let precompiled = HeaderName { quoted: name.quoted, name: [&name.name, extension].concat().into() };
-        match places.of(&precompiled, directory, &mut self.tree)?.first() {
-            Some(found) => Err(Why::new(Reason::PrecompiledHeader, display(&found.physical))),
-            None => Ok(()),
+        for walked in places.of(&precompiled, directory, &mut self.tree)? {
+            let End::Directory(identity) = walked.end else {
+                self.ship_precompiled(&walked, &name.name)?;
+                continue;
+            };
+            self.tree.keep_trail(&walked);
+            let listing = self.cache.listing(&walked.physical, identity);
+            let too_many = || Why::new(Reason::PrecompiledHeader, display(&walked.physical));
+            for member in listing.as_ref().as_ref().ok_or_else(too_many)? {
+                let walked = self.walk(&joined(&walked.physical, member))?;
+                self.ship_precompiled(&walked, &name.name)?;
+            }
         }
+        Ok(())
+    }
+
+    fn ship_precompiled(&mut self, walked: &Walked, header: &[u8]) -> Result<(), Why> {
+        match walked.end {
+            End::File(stat) => {
+                self.ship(walked, stat)?;
+                self.precompiled.push((Bytes::from(header), walked.physical.clone(), stat.identity));
+                Ok(())
+            }
+            _ => self.keep_unshipped(walked),
+        }
+    }
+
+    /// gcc believes a precompiled header whatever has become of the headers in it, and lists none of them. So none may have changed
+    /// since, for the dependency run has read them as they are now; and a job need not list them.
+    fn precompiled_headers(&mut self, read: &[ReadFile]) -> Result<(), Why> {
+        for (header, path, precompiled) in std::mem::take(&mut self.precompiled) {
+            for file in included_from(&header, read) {
+                if file.identity.changed_after(&precompiled) {
+                    let detail = format!("{} changed after {} was made", display(&file.spelled), display(&path));
+                    return Err(Why::new(Reason::PrecompiledHeader, detail));
+                }
+                self.predicted.precompiled.insert(file.physical.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Makes the job find what is there without its content.
@@ -489,6 +650,7 @@ impl<'a> Collector<'a> {
             stamps: BTreeMap::new(),
             links: BTreeMap::new(),
             by_digest: BTreeMap::new(),
+            provided: BTreeMap::new(),
         };
         let mut groups = LinkGroups::default();
         for (path, kept) in self.tree.into_kept()? {
@@ -513,6 +675,13 @@ impl<'a> Collector<'a> {
             let unusable = |error| Why::new(Reason::UnusableInput, format!("{}: {error}", display(&path)));
             inputs.manifest.entries.push(Entry { path: SandboxPath::new(path.as_slice()).map_err(unusable)?, node });
         }
+        for (path, content) in &self.unit.provided {
+            let digest = Digest::of(content);
+            let unusable = |error| Why::new(Reason::UnusableInput, format!("{}: {error}", display(path)));
+            let path = SandboxPath::new(path.as_slice()).map_err(unusable)?;
+            inputs.manifest.entries.push(Entry { path, node: provided_node(digest, content.len(), groups.of_its_own()) });
+            inputs.provided.insert(digest, content.clone());
+        }
         inputs.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(inputs)
     }
@@ -523,14 +692,33 @@ fn file_node(digest: Digest, stat: &Stat, link_group: u32) -> Node {
     Node::File { digest, size, mode: stat.mode, mtime, link_group }
 }
 
+fn provided_node(digest: Digest, size: usize, link_group: u32) -> Node {
+    let mtime = FileTime { seconds: 0, nanoseconds: 0 };
+    Node::File { digest, size: size as u64, mode: 0o444, mtime, link_group }
+}
+
 /// One number for each inode.
 #[derive(Default)]
-struct LinkGroups(HashMap<(u64, u64), u32>);
+struct LinkGroups {
+    known: HashMap<(u64, u64), u32>,
+    n_others: u32,
+}
 
 impl LinkGroups {
     fn of(&mut self, identity: &Identity) -> u32 {
-        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        *self.0.entry((identity.device, identity.inode)).or_insert(next)
+        let next = self.next();
+        *self.known.entry((identity.device, identity.inode)).or_insert(next)
+    }
+
+    /// For a file that is none of this machine.
+    fn of_its_own(&mut self) -> u32 {
+        let next = self.next();
+        self.n_others += 1;
+        next
+    }
+
+    fn next(&self) -> u32 {
+        u32::try_from(self.known.len()).unwrap_or(u32::MAX).saturating_add(self.n_others)
     }
 }
 
@@ -541,6 +729,36 @@ fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
 
 fn look(stat: &Stat) -> (u64, i64) {
     (stat.identity.size, stat.identity.mtime.seconds)
+}
+
+/// The files that a header of this name leads to, itself among them. Which of several files of one name was meant is not asked.
+fn included_from<'a>(header: &[u8], read: &'a [ReadFile]) -> Vec<&'a ReadFile> {
+    let is_named = |file: &ReadFile, name: &[u8]| match file.spelled.strip_suffix(name) {
+        Some(directory) => directory.is_empty() || directory.ends_with(b"/"),
+        None => false,
+    };
+    let (mut ahead, mut others): (Vec<_>, Vec<_>) = read.iter().partition(|file| is_named(file, header));
+    let mut found = Vec::new();
+    while let Some(file) = ahead.pop() {
+        let includes = |other: &&ReadFile| file.known.scan.included.iter().any(|name| is_named(other, &name.name));
+        let (included, left): (Vec<_>, Vec<_>) = others.into_iter().partition(includes);
+        ahead.extend(included);
+        others = left;
+        found.push(file);
+    }
+    found
+}
+
+/// gcc's `[MANGLED DIRECTORY#]STEM.gcda`, clang's `default.profdata`.
+fn is_profile(name: &[u8], stems: &[Vec<u8>]) -> bool {
+    let is_of_unit = |name: &[u8]| stems.iter().any(|stem| name.ends_with(stem));
+    name == b"default.profdata" || name.strip_suffix(b".gcda").is_some_and(is_of_unit)
+}
+
+/// A file's name without directory and extension.
+fn stem(path: &[u8]) -> &[u8] {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    &name[..name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len())]
 }
 
 /// Names that `__has_include` is applied to.

@@ -51,6 +51,21 @@ pub(super) fn run(unit: &Unit) -> Result<Dependencies, Why> {
     Ok(Dependencies { files, search })
 }
 
+/// The unit as the compiler proper gets it: preprocessed, or as it is if nothing is to be preprocessed.
+pub(super) fn preprocessed(unit: &Unit) -> Result<Vec<u8>, Why> {
+    let Some(argv) = unit.command.preprocessing_run() else {
+        let path = os_path(&unit.cwd).join(os_path(&unit.command.source));
+        let unusable = |error: io::Error| Why::new(Reason::UnusableInput, format!("{}: {error}", path.display()));
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(&path).map_err(unusable)?;
+        file.take(DEPENDENCY_OUTPUT_BYTES_MAX).read_to_end(&mut bytes).map_err(unusable)?;
+        return Ok(bytes);
+    };
+    let failed = |detail: String| Why::new(Reason::DependencyRun, detail);
+    let (text, messages) = output_of(command(unit, &argv)).map_err(|error| failed(error.to_string()))?;
+    text.ok_or_else(|| failed(first_error(&messages)))
+}
+
 fn command(unit: &Unit, argv: &[Bytes]) -> Command {
     let mut command = Command::new(&unit.compiler);
     command

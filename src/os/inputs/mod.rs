@@ -4,8 +4,8 @@
 //! `__has_include` looks at, every directory and symlink on the way, and a tombstone for each header that some literal in those files
 //! could name, that exists, and that is not shipped. A job that would see another header then fails instead of compiling it.
 //!
-//! Left out: modules, precompiled headers and what only the assembler reads (`.incbin`, `.include`) or `#embed` names. Units with
-//! those are told apart and stay local.
+//! Left out: modules, and files of the assembler (`.incbin`, `.include`) and of `#embed` whose names are
+//! no literals. Units with those are told apart and stay local.
 
 mod cache;
 mod candidates;
@@ -40,6 +40,8 @@ pub struct Unit {
     pub env: Vec<(Bytes, Bytes)>,
     /// Files that the command names with `@`, as it names them, nested ones included.
     pub response_files: Vec<Bytes>,
+    /// Files that only a job has, by absolute path.
+    pub provided: BTreeMap<Bytes, Bytes>,
 }
 
 /// Everything a job of the unit may see, and what it is expected to open.
@@ -55,12 +57,16 @@ pub struct Inputs {
     stamps: BTreeMap<Bytes, Identity>,
     links: BTreeMap<Bytes, Bytes>,
     by_digest: BTreeMap<Digest, Bytes>,
+    /// Contents that are in no file here.
+    provided: BTreeMap<Digest, Bytes>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Predicted {
     spelled: HashSet<Bytes>,
     physical: BTreeSet<Bytes>,
+    /// Those of them that a precompiled header stands for.
+    precompiled: BTreeSet<Bytes>,
     /// Each as spelled, where that leads, and what it includes.
     names: Vec<(Bytes, Bytes, Arc<Known>)>,
 }
@@ -88,6 +94,9 @@ impl Inputs {
     /// # Errors
     /// [`Reason::InputChanged`] where the file no longer has that content.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Why> {
+        if let Some(content) = self.provided.get(digest) {
+            return Ok(content.to_vec());
+        }
         let changed = |path: &Bytes| Why::new(Reason::InputChanged, display(path));
         let path = self.by_digest.get(digest).ok_or_else(|| Why::new(Reason::InputChanged, digest.to_string()))?;
         let bytes = fs::read(os_path(path)).map_err(|_| changed(path))?;
@@ -111,7 +120,7 @@ impl Inputs {
             Some(_) if !lists_system_headers => self.system_headers()?,
             _ => BTreeSet::new(),
         };
-        let missing = missing.find(|path| !excused.contains(path));
+        let missing = missing.find(|path| !excused.contains(path) && !self.predicted.precompiled.contains(*path));
         match unexpected.or(missing) {
             Some(path) => Err(Why::new(Reason::DependenciesDiffer, display(path))),
             None => Ok(()),

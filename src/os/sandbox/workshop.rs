@@ -310,3 +310,50 @@ fn all(file: &mut File) -> io::Result<Bytes> {
     file.read_to_end(&mut bytes)?;
     Ok(Bytes::from(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::model::id::{Instance, JobId};
+    use crate::model::job::Manifest;
+    use crate::model::toolchain::ToolchainId;
+
+    /// bwrap died before it could tell, or something kept it from telling.
+    #[test]
+    fn a_compile_without_an_ending_is_the_builders_fault() {
+        let path = |text: &str| SandboxPath::new(text.as_bytes()).unwrap();
+        let limits = JobLimits { wall: Duration::from_secs(1), output_bytes: 1 };
+        let spec = JobSpec {
+            job: JobId { instance: Instance(1), number: 1 },
+            toolchain: ToolchainId(Digest::of(b"")),
+            program: path("/cc"),
+            argv: Vec::new(),
+            env: Vec::new(),
+            cwd: path("/"),
+            manifest: Manifest::default(),
+            report: None,
+            limits,
+        };
+        let run = Run {
+            upper: None,
+            stopped: None,
+            failed: None,
+            refused: None,
+            status: Vec::new(),
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+            peak_bytes: 0,
+        };
+        let found = |said: &str| {
+            let mut stderr = tempfile::tempfile().unwrap();
+            stderr.write_all(said.as_bytes()).unwrap();
+            ending(&run, &spec, &limits, &mut stderr)
+        };
+        assert!(matches!(found(""), Err(RunFault::NoEnding)));
+        assert!(matches!(found("a.c:1: warning: x\n"), Err(RunFault::NoEnding)));
+        assert!(matches!(found("bwrap: execvp /cc: No such file\n"), Err(RunFault::ProgramMissing(_))));
+        assert!(matches!(found("bwrap: no room\n"), Err(RunFault::Sandbox(_))));
+    }
+}

@@ -1,0 +1,52 @@
+//! Finds out what `native` means to a compiler on this machine, once for each class of commands.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+
+use crate::engine::compiler::{Native, native};
+use crate::model::job::Bytes;
+use crate::model::reason::{Reason, Why};
+use crate::model::toolchain::ToolchainId;
+use crate::os::inputs::Unit as Wanted;
+use crate::os::process::{Command, SpawnError};
+
+/// By toolchain and class of commands. None: not understood.
+#[derive(Debug, Default)]
+pub(super) struct Natives(Mutex<BTreeMap<(ToolchainId, Vec<Bytes>), Answer>>);
+
+/// Empty until somebody has asked.
+type Answer = Arc<OnceCell<Option<Arc<Native>>>>;
+
+impl Natives {
+    /// # Errors
+    /// [`Reason::Native`]
+    pub(super) async fn resolve(&self, toolchain: ToolchainId, wanted: &Wanted) -> Result<Arc<Native>, Why> {
+        let key = (toolchain, wanted.command.class_words());
+        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let ask = async || {
+            let family = wanted.command.family;
+            let wanted = wanted.clone();
+            let asked = spawn_blocking(move || run_here(&wanted, &wanted.command.probe())).await;
+            native::resolve(family, &asked.ok()?.ok()?).map(Arc::new)
+        };
+        answer.get_or_init(ask).await.clone().ok_or_else(|| Reason::Native.into())
+    }
+}
+
+/// What the driver says here, in the caller's environment: what a job does not get of it must make no difference.
+pub(super) fn run_here(wanted: &Wanted, argv: &[Bytes]) -> Result<Vec<u8>, SpawnError> {
+    let word = |bytes: &Bytes| OsStr::from_bytes(bytes).to_owned();
+    let (name, arguments) = argv.split_first().expect("a command has a name");
+    let asked = Command::new(&wanted.compiler)
+        .argv0(word(name))
+        .args(arguments.iter().map(word))
+        .env(wanted.env.iter().map(|(name, value)| (word(name), word(value))))
+        .cwd(Path::new(OsStr::from_bytes(&wanted.cwd)));
+    Ok(asked.run()?.stderr)
+}

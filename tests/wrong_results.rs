@@ -1,0 +1,229 @@
+//! Wrong results that others are known for, each tried on a throwaway farm: docs/wrong-results.md says which is which.
+//!
+//! Every command is run plainly and through farcc in the same place; whatever it leaves behind must be the same.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
+
+mod on_a_farm;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use on_a_farm::{Done, files_below, on_a_farm, paths, stats};
+
+/// A directory with sources. What is compiled there is compared, and then removed.
+struct Yard {
+    _root: tempfile::TempDir,
+    at: PathBuf,
+}
+
+impl Yard {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let at = fs::canonicalize(root.path()).unwrap();
+        Self { _root: root, at }
+    }
+
+    fn file(&self, path: &str, text: &str) -> &Self {
+        let path = self.at.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn run(&self, path: &str, script: &str) -> Done {
+        let before = files_below(&self.at);
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(&self.at)
+            .env("PATH", path)
+            .env("LC_ALL", "C")
+            .env_remove("SOURCE_DATE_EPOCH")
+            .output()
+            .unwrap();
+        let mut files = files_below(&self.at);
+        files.retain(|name, now| before.get(name) != Some(now));
+        for name in files.keys().filter(|name| !before.contains_key(*name)) {
+            fs::remove_file(self.at.join(name)).unwrap();
+        }
+        Done { status: output.status.code(), stdout: output.stdout, stderr: output.stderr, files }
+    }
+
+    /// Runs `script` both ways; its `n_units` units must all have been compiled by the builder.
+    #[track_caller]
+    fn compile(&self, n_units: u64, script: &str) -> Done {
+        let [plain, farm] = paths();
+        let expected = self.run(&plain, script);
+        assert_eq!(expected.status, Some(0), "{script}: {}", String::from_utf8_lossy(&expected.stderr));
+        let before = stats();
+        let found = self.run(&farm, script);
+        let after = stats();
+        assert_eq!(expected.differs(&found), None, "{script}");
+        assert_eq!(after.remote - before.remote, n_units, "{script}: {:?}", after.reasons);
+        found
+    }
+
+    /// As [`Self::compile`], with an outcome that differs from that of the time before.
+    #[track_caller]
+    fn compile_anew(&self, before: &Done, script: &str) -> Done {
+        let done = self.compile(1, script);
+        assert!(done.files != before.files, "{script}: the change made no difference");
+        done
+    }
+}
+
+#[test]
+fn the_working_directory_counts() {
+    on_a_farm("the_working_directory_counts", || {
+        let yard = Yard::new();
+        yard.file("s.c", "#include <config.h>\nint x = X;\n");
+        yard.file("one/config.h", "#define X 1\n").file("two/config.h", "#define X 2\n");
+        let script = "for d in one two; do (cd $d && gcc -g -I. -c \"$OLDPWD/s.c\" -o s.o); done";
+        let done = yard.compile(2, script);
+        assert!(done.files[&PathBuf::from("one/s.o")] != done.files[&PathBuf::from("two/s.o")]);
+    });
+}
+
+#[test]
+fn a_header_that_appears_earlier_is_taken() {
+    on_a_farm("a_header_that_appears_earlier_is_taken", || {
+        let yard = Yard::new();
+        yard.file("s.c", "#include <h.h>\n#if __has_include(<opt.h>)\n#include <opt.h>\n#endif\nint x = X;\nint y = Y;\n");
+        yard.file("b/h.h", "#define X 1\n#ifndef Y\n#define Y 0\n#endif\n").file("a/none", "");
+        let script = "gcc -Ia -Ib -c s.c";
+        let first = yard.compile(1, script);
+        yard.file("a/h.h", "#define X 2\n#define Y 0\n");
+        let second = yard.compile_anew(&first, script);
+        yard.file("a/opt.h", "#undef Y\n#define Y 3\n");
+        let third = yard.compile_anew(&second, script);
+        fs::remove_file(yard.at.join("a/opt.h")).unwrap();
+        fs::remove_file(yard.at.join("a/h.h")).unwrap();
+        let last = yard.compile_anew(&third, script);
+        assert!(last.files == first.files);
+    });
+}
+
+#[test]
+fn a_dependency_file_names_its_own_object() {
+    on_a_farm("a_dependency_file_names_its_own_object", || {
+        let yard = Yard::new();
+        yard.file("s.c", "#include \"h.h\"\n").file("h.h", "int x;\n");
+        yard.compile(
+            4,
+            "for n in A B; do gcc -MD -MT $n.o -MF $n.d -c s.c -o $n.o; gcc -MMD -MP -c s.c -o $n.2.o; done",
+        );
+    });
+}
+
+#[test]
+fn the_variables_that_matter_are_there() {
+    on_a_farm("the_variables_that_matter_are_there", || {
+        let yard = Yard::new();
+        yard.file("s.c", "const char d[] = __DATE__ __TIME__ __TIMESTAMP__;\n").file("i/h.h", "int h;\n");
+        yard.file("t.c", "#include <h.h>\n");
+        let first = yard.compile(1, "SOURCE_DATE_EPOCH=86400 gcc -c s.c");
+        yard.compile_anew(&first, "SOURCE_DATE_EPOCH=864000 gcc -c s.c");
+        yard.compile(1, "CPATH=i gcc -g -c t.c");
+        yard.compile(1, "C_INCLUDE_PATH=/nonexistent:i gcc -g -c t.c");
+        std::os::unix::fs::symlink(".", yard.at.join("here")).unwrap();
+        yard.compile(1, "cd here && gcc -g -c s.c -D__DATE__=1 -D__TIME__=2 -D__TIMESTAMP__=3 -w -o ../s.o");
+    });
+}
+
+#[test]
+fn files_that_the_assembler_reads_count() {
+    on_a_farm("files_that_the_assembler_reads_count", || {
+        let yard = Yard::new();
+        yard.file("s.c", "__asm__(\".data\\n.incbin \\\"blob\\\"\\n\");\n").file("blob", "1");
+        yard.file("t.S", ".data\n.include \"part.inc\"\n").file("part.inc", ".long 1\n");
+        let [s, t] = ["gcc -c s.c", "gcc -c t.S"];
+        let (first, second) = (yard.compile(1, s), yard.compile(1, t));
+        yard.file("blob", "2").file("part.inc", ".long 2\n");
+        yard.compile_anew(&first, s);
+        yard.compile_anew(&second, t);
+    });
+}
+
+#[test]
+fn the_callers_umask_counts() {
+    on_a_farm("the_callers_umask_counts", || {
+        let yard = Yard::new();
+        yard.file("s.c", "int f(void) { return 1; }\n");
+        for umask in ["022", "077", "002", "000"] {
+            yard.compile(1, &format!("umask {umask} && gcc -MD -fstack-usage -c s.c"));
+        }
+    });
+}
+
+#[test]
+fn a_precompiled_header_that_was_made_anew_counts() {
+    on_a_farm("a_precompiled_header_that_was_made_anew_counts", || {
+        let yard = Yard::new();
+        yard.file("p.h", "#include <stdio.h>\n#define P 1\n").file("s.c", "#include \"p.h\"\nint x = P;\n");
+        let [plain, _] = paths();
+        let precompile = || {
+            let made = Command::new("gcc").args(["-O1", "p.h"]).current_dir(&yard.at).env("PATH", &plain).status();
+            assert!(made.unwrap().success());
+        };
+        precompile();
+        let first = yard.compile(1, "gcc -O1 -Winvalid-pch -c s.c");
+        yard.file("p.h", "#include <stdio.h>\n#define P 2\n");
+        precompile();
+        yard.compile_anew(&first, "gcc -O1 -Winvalid-pch -c s.c");
+    });
+}
+
+/// `../sources/s.c`, as recipes of OpenEmbedded call it.
+#[test]
+fn inputs_outside_the_working_directory_are_found() {
+    on_a_farm("inputs_outside_the_working_directory_are_found", || {
+        let yard = Yard::new();
+        yard.file("sources/s.c", "#include \"../common/h.h\"\n#include \"sub dir/k.h\"\nint x = H + K;\n");
+        yard.file("common/h.h", "#define H 1\n").file("sources/sub dir/k.h", "#define K 2\n").file("build/deep/none", "");
+        yard.compile(1, "cd build && gcc -g -MD -c ../sources/s.c -o deep/s.o");
+        yard.compile(1, "cd build/deep && gcc -g -MD -I ../../common -c ../../sources/./s.c");
+        yard.file("odd/a\nb é.c", "#include <h.h>\nconst char *f = __FILE__;\n");
+        yard.compile(1, "cd build && gcc -g -MD -I../common -c \"../odd/a\nb é.c\" -o 'deep/a b.o'");
+        let many: String = (0..20_000).map(|n| format!(" -DM{n}={n}")).collect();
+        yard.compile(1, &format!("cd build && printf '%s' '{many}' >words && gcc @words -c ../sources/s.c && rm words"));
+    });
+}
+
+/// A compile that fails on the builder only is done once more here, and counted; one that fails everywhere is told of once.
+#[test]
+fn what_fails_on_the_builder_only_is_compiled_here() {
+    on_a_farm("what_fails_on_the_builder_only_is_compiled_here", || {
+        let yard = Yard::new();
+        // The assembler puts the directive together, so that nobody sees it.
+        yard.file("s.c", "__asm__(\".macro m a, b\\n\\\\a\\\\b \\\"blob\\\"\\n.endm\\n.data\\nm .inc, bin\\n\");\n");
+        yard.file("blob", "1").file("bad.c", "int x = y;\n");
+        let before = stats();
+        yard.compile(0, "gcc -c s.c");
+        let after = stats();
+        assert_eq!(after.fallbacks, before.fallbacks + 1, "{after:?}");
+        assert_eq!(after.reasons.get("remote-error"), Some(&1), "{after:?}");
+        let [plain, farm] = paths();
+        let (expected, found) = (yard.run(&plain, "gcc -c bad.c"), yard.run(&farm, "gcc -c bad.c"));
+        assert_eq!(expected.status, Some(1));
+        assert_eq!(expected.differs(&found), None);
+    });
+}
+
+/// Each decision with its reason and its builder, for whoever asks for it.
+#[test]
+fn decisions_are_visible() {
+    on_a_farm("decisions_are_visible", || {
+        let yard = Yard::new();
+        yard.file("s.c", "int x;\n");
+        let [_, farm] = paths();
+        let said = |script: &str| String::from_utf8_lossy(&yard.run(&farm, script).stderr).into_owned();
+        assert_eq!(said("gcc -c s.c"), "");
+        let remote = said("FARCC_LOG=info gcc -c s.c");
+        assert!(remote.contains("s.c") && remote.contains("builder"), "{remote}");
+        let local = said("FARCC_LOG=info gcc -c s.c -o /dev/null");
+        assert!(local.contains("special-output: /dev/null"), "{local}");
+    });
+}
