@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
 use farcc::engine::compiler::{
-    Classification, CompilerFamily, Expansion, Files, Language, Native, assembled, classify, depfile, expand, native, options,
-    same_commands, search, tokens,
+    Classification, CompilerFamily, Expansion, Files, Language, Native, assembled, classify, depfile, expand, native,
+    options, same_commands, search, tokens,
 };
 use farcc::model::job::Bytes;
 use proptest::prelude::*;
@@ -69,7 +69,7 @@ fn clang_commands() {
 fn side_files_are_called_after_output_or_source_and_are_no_sources() {
     let command = words("gcc -fstack-usage -c dir/s.c -o o/t.x.o");
     let Classification::Compile(command) = classify(CompilerFamily::Gcc, &command, &[]) else { panic!() };
-    for name in ["t.x.su", "s.su", "s.c.005t.original", "s.i", "t.x.s", "t.x-s.ii"] {
+    for name in ["t.x.su", "s.su", "s.c.005t.original", "t.x.c.081i.cp", "s.i", "t.x.s", "t.x-s.ii"] {
         assert!(command.may_name_side_file(name.as_bytes()), "{name}");
     }
     for name in ["t.su.c", "s.c", "s.h", "s.hpp", "su", "t.x", "other.su", "Makefile", ""] {

@@ -853,7 +853,11 @@ fn files_of_the_assembler_travel() {
             "t.c",
             &["a/deep/blob"],
         );
-        check("__asm__(\".data\\n.include \\\"part.inc\\\"\\n\");\n", "t.c", &["b/part.inc", "a/more.inc", "a/deep/blob"]);
+        check(
+            "__asm__(\".data\\n.include \\\"part.inc\\\"\\n\");\n",
+            "t.c",
+            &["b/part.inc", "a/more.inc", "a/deep/blob"],
+        );
         check(".data\n.include \"part.inc\"\n", "t.S", &["b/part.inc", "a/more.inc", "a/deep/blob"]);
         check("#define NAME \"blob\"\n.data\n.incbin NAME\n", "t.S", &["blob"]);
         check(".data\n.incbin \"blob\"\n", "t.s", &["blob"]);

@@ -66,28 +66,32 @@ fn check(family: CompilerFamily) {
         n_cases += 1;
         let before = stats();
         let plain = scene.run(&case.words, &scene.plain_path);
+        let mut again = scene.run(&case.words, &scene.plain_path);
         let ours = scene.run(&case.words, &scene.farm_path);
         let after = stats();
         let line = case.words.join(" ");
         if plain.status != Some(0) {
             unknown.push(line.clone());
         }
-        if let Some(difference) = plain.differs(&ours) {
+        // What differs from run to run anyway: times, addresses of the compiler's own memory.
+        again.files.retain(|path, content| plain.files.get(path) != Some(content));
+        if let Some(difference) = plain.differs(&ours, |path| again.files.contains_key(path)) {
             wrong.push(format!("{} ({}): {difference}", line, case.row));
         }
         let is_remote = after.remote > before.remote;
         if plain.status == Some(0) && is_remote == case.is_local {
-            let reasons: Vec<_> = after.reasons.iter().filter(|(name, n)| before.reasons.get(*name) != Some(n)).collect();
+            let reasons: Vec<_> =
+                after.reasons.iter().filter(|(name, n)| before.reasons.get(*name) != Some(n)).collect();
             wrong.push(format!("{line} ({}): {} {reasons:?}", case.row, if is_remote { "remote" } else { "local" }));
         }
     }
-    println!("{family:?}: {n_cases} commands; the compiler refused {}: {unknown:#?}", unknown.len());
-    assert!(n_cases > 60 && unknown.len() < n_cases / 2, "the cases are gone");
+    assert!(n_cases > 60 && unknown.len() < n_cases / 5, "of {n_cases} commands the compiler refused {unknown:?}");
     assert!(wrong.is_empty(), "{} of {n_cases} commands differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn cases(family: CompilerFamily) -> Vec<Case> {
-    let of_rows = OPTIONS.iter().filter(|row| row.only.is_none_or(|only| only == family)).flat_map(|row| of_row(family, row));
+    let of_rows =
+        OPTIONS.iter().filter(|row| row.only.is_none_or(|only| only == family)).flat_map(|row| of_row(family, row));
     let by_hand = BY_HAND.iter().filter(|(only, _)| only.is_none_or(|only| only == family)).map(|(_, line)| Case {
         row: "by hand",
         words: line.split(' ').map(str::to_owned).collect(),
@@ -103,11 +107,12 @@ const BY_HAND: &[(Option<CompilerFamily>, &str)] = &[
     (None, "-c a.S -Iinc"),
     (None, "-c a.S -Wa,-Iinc"),
     (None, "-c b.c"),
-    (None, "-c -fprofile-arcs -ftest-coverage -frandom-seed=1 t.c -o o/t.o"),
+    (Some(Clang), "-c -fprofile-arcs -ftest-coverage t.c -o o/t.o"),
     (None, "-O2 -march=native -g -c t.c"),
     (None, "-O2 -mtune=native -g -c t.c"),
     (None, "-O2 -fPIC -march=native -mno-avx -c t.c"),
-    (Some(Gcc), "-O2 -fdump-tree-all -fdump-rtl-all -fdump-ipa-all -c t.c -o o/other.o"),
+    (Some(Gcc), "-O2 -fdump-tree-all -fdump-ipa-all -c t.c -o o/other.o"),
+    (Some(Gcc), "-O2 -fdump-rtl-all -c t.c -o o/other.o"),
     (None, "-O2 -flto -frandom-seed=1 -march=native -c t.c"),
     (Some(Clang), "-fsanitize=address -fsanitize-ignorelist=list -c t.c"),
     (Some(Gcc), "-save-temps=obj -g -c t.c -o o/other.o"),
@@ -143,6 +148,7 @@ fn of_row(family: CompilerFamily, row: &'static Opt) -> Vec<Case> {
             false => "obj",
         },
         Role::SideFiles
+        | Role::Coverage
         | Role::Dependencies { .. }
         | Role::SplitDebug
         | Role::Records
@@ -160,11 +166,13 @@ fn of_row(family: CompilerFamily, row: &'static Opt) -> Vec<Case> {
         match row.role {
             Role::DependencyFile | Role::DependencyStyle | Role::Records => all.push("-MD".into()),
             // Stamps that differ from run to run otherwise.
-            Role::SideFiles => all.push("-frandom-seed=1".into()),
+            Role::SideFiles | Role::Coverage => all.push("-frandom-seed=1".into()),
             _ => {}
         }
         all.push("t.c".into());
-        Case { row: row.spelling, words: all, is_local: false }
+        // gcc would remove the profile that the scene has.
+        let is_local = family == Gcc && row.role == Role::Coverage;
+        Case { row: row.spelling, words: all, is_local }
     };
     let joined = || with(vec![format!("{}{value}", row.spelling)]);
     let separate = || with(vec![row.spelling.to_owned(), value.to_owned()]);
@@ -213,7 +221,8 @@ impl Scene {
                  fi"
             }
         };
-        let output = Command::new("sh").args(["-ec", script]).current_dir(&self.at).env("PATH", &self.plain_path).output();
+        let output =
+            Command::new("sh").args(["-ec", script]).current_dir(&self.at).env("PATH", &self.plain_path).output();
         let output = output.unwrap();
         assert!(output.status.success() || self.family == Clang, "{}", String::from_utf8_lossy(&output.stderr));
         for (path, (_, content)) in files_below(&self.at) {

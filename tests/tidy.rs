@@ -396,7 +396,8 @@ fn every_wrong_result_has_its_test() {
     }
     let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let rows = document.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
-    let names: Vec<&str> = rows.flat_map(|row| row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2)).collect();
+    let names: Vec<&str> =
+        rows.flat_map(|row| row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2)).collect();
     assert!(names.len() > 20, "{names:?}");
     let is_missing = |name: &&&str| !code.contains(&format!("fn {name}()"));
     expect_none(&names.iter().filter(is_missing).map(|name| (*name).to_owned()).collect::<Vec<_>>());

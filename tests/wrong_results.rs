@@ -6,7 +6,9 @@
 
 mod on_a_farm;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -61,7 +63,7 @@ impl Yard {
         let before = stats();
         let found = self.run(&farm, script);
         let after = stats();
-        assert_eq!(expected.differs(&found), None, "{script}");
+        assert_eq!(expected.differs(&found, |_| false), None, "{script}");
         assert_eq!(after.remote - before.remote, n_units, "{script}: {:?}", after.reasons);
         found
     }
@@ -91,7 +93,10 @@ fn the_working_directory_counts() {
 fn a_header_that_appears_earlier_is_taken() {
     on_a_farm("a_header_that_appears_earlier_is_taken", || {
         let yard = Yard::new();
-        yard.file("s.c", "#include <h.h>\n#if __has_include(<opt.h>)\n#include <opt.h>\n#endif\nint x = X;\nint y = Y;\n");
+        yard.file(
+            "s.c",
+            "#include <h.h>\n#if __has_include(<opt.h>)\n#include <opt.h>\n#endif\nint x = X;\nint y = Y;\n",
+        );
         yard.file("b/h.h", "#define X 1\n#ifndef Y\n#define Y 0\n#endif\n").file("a/none", "");
         let script = "gcc -Ia -Ib -c s.c";
         let first = yard.compile(1, script);
@@ -129,7 +134,7 @@ fn the_variables_that_matter_are_there() {
         yard.compile(1, "CPATH=i gcc -g -c t.c");
         yard.compile(1, "C_INCLUDE_PATH=/nonexistent:i gcc -g -c t.c");
         std::os::unix::fs::symlink(".", yard.at.join("here")).unwrap();
-        yard.compile(1, "cd here && gcc -g -c s.c -D__DATE__=1 -D__TIME__=2 -D__TIMESTAMP__=3 -w -o ../s.o");
+        yard.compile(1, "cd here && gcc -g -Ii -c t.c");
     });
 }
 
@@ -182,13 +187,22 @@ fn inputs_outside_the_working_directory_are_found() {
     on_a_farm("inputs_outside_the_working_directory_are_found", || {
         let yard = Yard::new();
         yard.file("sources/s.c", "#include \"../common/h.h\"\n#include \"sub dir/k.h\"\nint x = H + K;\n");
-        yard.file("common/h.h", "#define H 1\n").file("sources/sub dir/k.h", "#define K 2\n").file("build/deep/none", "");
+        yard.file("common/h.h", "#define H 1\n")
+            .file("sources/sub dir/k.h", "#define K 2\n")
+            .file("build/deep/none", "");
         yard.compile(1, "cd build && gcc -g -MD -c ../sources/s.c -o deep/s.o");
         yard.compile(1, "cd build/deep && gcc -g -MD -I ../../common -c ../../sources/./s.c");
-        yard.file("odd/a\nb é.c", "#include <h.h>\nconst char *f = __FILE__;\n");
-        yard.compile(1, "cd build && gcc -g -MD -I../common -c \"../odd/a\nb é.c\" -o 'deep/a b.o'");
-        let many: String = (0..20_000).map(|n| format!(" -DM{n}={n}")).collect();
-        yard.compile(1, &format!("cd build && printf '%s' '{many}' >words && gcc @words -c ../sources/s.c && rm words"));
+        yard.file("odd/a b é.c", "#include <h.h>\nconst char *f = __FILE__;\n");
+        yard.compile(1, "cd build && gcc -g -MD -I../common -c '../odd/a b é.c' -o 'deep/a b.o'");
+        let bytes = yard.at.join(OsStr::from_bytes(b"odd/\xff.c"));
+        fs::write(bytes, "int x;\n").unwrap();
+        yard.compile(1, "cd build && gcc -g -c ../odd/$(printf '\\377').c -o deep/bytes.o");
+        // Dependency lists have no way to write this name.
+        yard.file("odd/a\nb.c", "int x;\n");
+        yard.compile(0, "cd build && gcc -g -c '../odd/a\nb.c' -o 'deep/a\nb.o'");
+        let many: String = (0..5_000).map(|n| format!(" -DM{n}={n}")).collect();
+        yard.file("build/words", &many);
+        yard.compile(1, "cd build && gcc @words -c ../sources/s.c");
     });
 }
 
@@ -208,7 +222,7 @@ fn what_fails_on_the_builder_only_is_compiled_here() {
         let [plain, farm] = paths();
         let (expected, found) = (yard.run(&plain, "gcc -c bad.c"), yard.run(&farm, "gcc -c bad.c"));
         assert_eq!(expected.status, Some(1));
-        assert_eq!(expected.differs(&found), None);
+        assert_eq!(expected.differs(&found, |_| false), None);
     });
 }
 

@@ -18,7 +18,9 @@ pub(crate) fn explain(reason: Reason) -> &'static str {
         Reason::SeveralSources => "The command compiles several sources at once; one a command can be distributed.",
         Reason::StandardInput => "The source comes from standard input.",
         Reason::SpecialOutput => "The result goes to standard output, a device or another special file.",
-        Reason::PrecompiledHeader => "The command makes a precompiled header, or uses one that is older than a header in it.",
+        Reason::PrecompiledHeader => {
+            "The command makes a precompiled header, or uses one that is older than a header in it."
+        }
         Reason::Modules => "The unit uses C++20 or clang modules.",
         Reason::Native => {
             "The code depends on this machine's processor, and the compiler does not say in words what that has."

@@ -45,8 +45,8 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// The first thing in which two runs differ.
-    pub(crate) fn differs(&self, other: &Self) -> Option<String> {
+    /// The first thing in which two runs differ. Of some files only the presence may matter.
+    pub(crate) fn differs(&self, other: &Self, may_differ: impl Fn(&Path) -> bool) -> Option<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if (self.status, &self.stdout, &self.stderr) != (other.status, &other.stdout, &other.stderr) {
             return Some(format!(
@@ -60,10 +60,8 @@ impl Done {
             ));
         }
         let names = self.files.keys().chain(other.files.keys());
-        // How long each part took is another matter each time.
-        let is_timed = |path: &Path| path.extension().is_some_and(|extension| extension == "json");
         let differs = |path: &&PathBuf| match (self.files.get(*path), other.files.get(*path)) {
-            (Some(plain), Some(ours)) => !is_timed(path) && plain != ours,
+            (Some(plain), Some(ours)) => !may_differ(path) && plain != ours,
             _ => true,
         };
         names.into_iter().find(differs).map(|path| {
@@ -86,7 +84,7 @@ pub(crate) fn files_below(directory: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)>
             let metadata = fs::symlink_metadata(&path).unwrap();
             if metadata.is_dir() {
                 ahead.push(path);
-            } else {
+            } else if metadata.is_file() {
                 let content = fs::read(&path).unwrap();
                 let name = path.strip_prefix(directory).unwrap().to_owned();
                 found.insert(name, (metadata.permissions().mode(), content));

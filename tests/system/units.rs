@@ -84,7 +84,9 @@ fn embedded_file_travels_unless_an_assembler_macro_names_it() {
     );
     let compare = |name: &str| {
         CLIENT
-            .dev(&format!("cd && gcc -c {name}.c -o plain.o && farcc gcc -c {name}.c -o farcc.o && cmp plain.o farcc.o"))
+            .dev(&format!(
+                "cd && gcc -c {name}.c -o plain.o && farcc gcc -c {name}.c -o farcc.o && cmp plain.o farcc.o"
+            ))
             .ok();
     };
     let before = farm.stats();

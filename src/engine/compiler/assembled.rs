@@ -42,9 +42,8 @@ impl Reads {
 
     /// Takes note of the directive that `text` begins with, if it does.
     pub(super) fn note(&mut self, text: &[u8]) {
-        let Some((directive, operand)) = [&b".incbin"[..], b".include"]
-            .into_iter()
-            .find_map(|word| Some((word, operand_of(text, word)?)))
+        let Some((directive, operand)) =
+            [&b".incbin"[..], b".include"].into_iter().find_map(|word| Some((word, operand_of(text, word)?)))
         else {
             return;
         };

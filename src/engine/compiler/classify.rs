@@ -172,7 +172,7 @@ impl Reader {
             Role::Debug { on } => self.has_debug = on,
             Role::SplitDebug => self.splits_debug = true,
             Role::SideFile => self.side_files.push(Bytes::from(value)),
-            Role::SideFiles => self.has_side_files = true,
+            Role::SideFiles | Role::Coverage => self.has_side_files = true,
             Role::Records => {
                 self.records.get_or_insert_with(|| Bytes::from(word));
             }

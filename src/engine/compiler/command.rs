@@ -1,9 +1,9 @@
 //! A compile command as understood, and the other command lines that follow from it.
 
+use crate::engine::compiler::classify::{file_name, language_by_extension};
 use crate::engine::compiler::environment::Terminal;
 use crate::engine::compiler::native::{Native, SPECS_PATH};
 use crate::engine::compiler::options::Role;
-use crate::engine::compiler::classify::{file_name, language_by_extension};
 use crate::engine::compiler::{CompilerFamily, passed};
 use crate::model::job::Bytes;
 
@@ -140,7 +140,7 @@ impl CompileCommand {
         };
         let is_source = match language_by_extension(self.family, name) {
             Some(Ok(Language::PreprocessedC | Language::PreprocessedCxx | Language::Assembler)) | None => false,
-            Some(_) => !name.ends_with(b".bc"),
+            Some(_) => !name.ends_with(b".bc") && !is_dump(name),
         };
         self.has_side_files && !is_source && (is_after(&self.output) || is_after(&self.source))
     }
@@ -182,6 +182,20 @@ impl CompileCommand {
     /// Profiles that options name: files, directories, or nothing.
     pub fn profiles(&self) -> impl Iterator<Item = &Bytes> {
         self.values(|role| role == Role::Profile)
+    }
+
+    /// gcc removes the profile of an earlier run where its own stamp would not tell old from new (`coverage_finish` in its
+    /// coverage.c).
+    pub fn removes_profile(&self) -> bool {
+        let has = |is_wanted: &dyn Fn(Role, &[u8]) -> bool| {
+            self.parts.iter().any(|part| match part {
+                Part::Option { role, words, .. } => is_wanted(*role, &words[0]),
+                _ => false,
+            })
+        };
+        self.family == CompilerFamily::Gcc
+            && has(&|role, _| role == Role::Coverage)
+            && has(&|_, word| word.starts_with(b"-frandom-seed="))
     }
 
     fn values(&self, wanted: impl Fn(Role) -> bool) -> impl Iterator<Item = &Bytes> {
@@ -278,7 +292,10 @@ impl CompileCommand {
         for part in rest {
             match part {
                 Part::Option { role, .. } if is_of_the_outputs(*role) => {}
-                Part::Option { role: Role::SideFiles | Role::PreprocessingWithPrecompiledHeader, .. } => {}
+                Part::Option {
+                    role: Role::SideFiles | Role::Coverage | Role::PreprocessingWithPrecompiledHeader,
+                    ..
+                } => {}
                 Part::Option { role: Role::Preprocessor, value, .. } => {
                     let kept = passed::preprocessor_words(value).map(|words| words.kept).unwrap_or_default();
                     argv.extend(kept.iter().map(|word| Bytes::from([b"-Wp,", word.as_slice()].concat())));
@@ -390,6 +407,16 @@ impl CompileCommand {
         }
         words.push(Bytes::from(self.stage.option()));
         words
+    }
+}
+
+/// gcc's `NAME.081i.cp`, of the pass `cp`, is no C++.
+fn is_dump(name: &[u8]) -> bool {
+    match name.rsplit(|&byte| byte == b'.').nth(1) {
+        Some([number @ .., kind]) => {
+            b"tirl".contains(kind) && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
     }
 }
 

@@ -19,8 +19,8 @@ pub mod tokens;
 
 pub use classify::{Classification, classify};
 pub use command::{CompileCommand, DependencyOutput, Language, RemoteCommand, Stage};
-pub use native::Native;
 pub use environment::{Terminal, remote_environment};
+pub use native::Native;
 pub use probe::same_commands;
 pub use response::{Expansion, Files, expand};
 

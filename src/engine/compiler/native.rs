@@ -79,7 +79,8 @@ mod tests {
     fn gcc_hands_over_a_row_of_words() {
         let listing = b"Target: x\n /usr/lib/cc1 -quiet -imultiarch x n.c \"-march=znver3\" -mavx2 -mno-sgx --param \
             \"l1-cache-size=32\" \"-mtune=znver3\" -quiet -dumpbase n.c -mno-red-zone -o /tmp/cc123456.s\n as x\n";
-        let expected = b"*cc1_cpu:\n%>march=native %>mtune=native -march=znver3 -mavx2 -mno-sgx --param l1-cache-size=32 \
+        let expected =
+            b"*cc1_cpu:\n%>march=native %>mtune=native -march=znver3 -mavx2 -mno-sgx --param l1-cache-size=32 \
             -mtune=znver3\n\n";
         assert_eq!(resolve(CompilerFamily::Gcc, listing), Some(Native::Specs(Bytes::from(*expected))));
         assert_eq!(resolve(CompilerFamily::Gcc, b" cc1 -quiet n.c -quiet -dumpbase n.c\n"), None);

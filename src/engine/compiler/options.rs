@@ -88,6 +88,8 @@ pub enum Role {
     SideFile,
     /// Writes files beside the output, or into the working directory, that are named after output or source.
     SideFiles,
+    /// [`Role::SideFiles`]; gcc may remove the profile of an earlier run.
+    Coverage,
     /// `-fdump-…`: [`Role::SideFile`] with a name behind `=`, otherwise [`Role::SideFiles`].
     Dump,
     /// [`Role::SideFile`] with a name behind `=`, otherwise messages.
@@ -624,9 +626,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("--save-temps", Nothing, Role::SideFiles),
     opt("-save-temps=", Joined, Role::SideFiles),
     opt("--save-temps=", Joined, Role::SideFiles),
-    opt("--coverage", Nothing, Role::SideFiles),
-    opt("-coverage", Nothing, Role::SideFiles),
-    opt("-ftest-coverage", Nothing, Role::SideFiles),
+    opt("--coverage", Nothing, Role::Coverage),
+    opt("-coverage", Nothing, Role::Coverage),
+    opt("-ftest-coverage", Nothing, Role::Coverage),
     opt("-fprofile-use", Nothing, Role::Profile),
     opt("-fprofile-use=", Joined, Role::Profile),
     clang("-fprofile-instr-use", Nothing, Role::Profile),

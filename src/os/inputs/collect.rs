@@ -280,25 +280,33 @@ impl<'a> Collector<'a> {
     fn profiles(&mut self) -> Result<(), Why> {
         let command = &self.unit.command;
         let mut named: BTreeSet<Bytes> = command.profiles().cloned().collect();
-        if named.is_empty() {
+        if named.is_empty() && !command.removes_profile() {
             return Ok(());
         }
-        let stems = [&command.output, &command.source].map(|path| stem(path).to_vec());
         named.insert(Bytes::from(directory_of(&command.output)));
         named.insert(Bytes::from(*b"."));
         for path in named {
             let walked = self.walk(&path)?;
-            let End::Directory(identity) = walked.end else {
-                self.ship_named(&path)?;
-                continue;
-            };
-            self.tree.keep_trail(&walked);
-            let listing = self.cache.listing(&walked.physical, identity);
-            let too_many = || Why::new(Reason::UnusableInput, display(&walked.physical));
-            let names = listing.as_ref().as_ref().ok_or_else(too_many)?;
-            for name in names.iter().filter(|name| is_profile(name, &stems)) {
-                self.ship_named(&joined(&walked.physical, name))?;
+            match walked.end {
+                End::Directory(identity) => self.profiles_in(&walked, identity)?,
+                _ => self.ship_named(&path)?,
             }
+        }
+        Ok(())
+    }
+
+    fn profiles_in(&mut self, directory: &Walked, identity: Identity) -> Result<(), Why> {
+        let command = &self.unit.command;
+        let stems = [&command.output, &command.source].map(|path| stem(path).to_vec());
+        self.tree.keep_trail(directory);
+        let listing = self.cache.listing(&directory.physical, identity);
+        let too_many = || Why::new(Reason::UnusableInput, display(&directory.physical));
+        for name in listing.as_ref().as_ref().ok_or_else(too_many)?.iter().filter(|name| is_profile(name, &stems)) {
+            let path = joined(&directory.physical, name);
+            if command.removes_profile() {
+                return Err(Why::new(Reason::LocalOption, format!("-frandom-seed with {}", display(&path))));
+            }
+            self.ship_named(&path)?;
         }
         Ok(())
     }
@@ -679,7 +687,10 @@ impl<'a> Collector<'a> {
             let digest = Digest::of(content);
             let unusable = |error| Why::new(Reason::UnusableInput, format!("{}: {error}", display(path)));
             let path = SandboxPath::new(path.as_slice()).map_err(unusable)?;
-            inputs.manifest.entries.push(Entry { path, node: provided_node(digest, content.len(), groups.of_its_own()) });
+            inputs
+                .manifest
+                .entries
+                .push(Entry { path, node: provided_node(digest, content.len(), groups.of_its_own()) });
             inputs.provided.insert(digest, content.clone());
         }
         inputs.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));

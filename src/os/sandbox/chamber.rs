@@ -275,9 +275,11 @@ fn directory(path: &Path) -> Result<OwnedFd, ChamberError> {
 fn check_name(version: BwrapVersion, merged: &Path, launch: &Launch) -> Result<(), ChamberError> {
     let argv0 = launch.argv.first().ok_or(ChamberError::Command("it is empty"))?.as_slice();
     let root = directory(merged)?;
-    let identity = |path: &Path| {
+    // Held open until all are compared: an overlay may number a file anew once nobody holds it.
+    let find = |path: &Path| {
         let fd = openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
-        fstat(&fd).ok().map(|stat| (stat.st_dev, stat.st_ino, stat.st_mode))
+        let stat = fstat(&fd).ok()?;
+        Some((fd, (stat.st_dev, stat.st_ino, stat.st_mode)))
     };
     let named = Path::new(std::ffi::OsStr::from_bytes(argv0));
     let candidates: Vec<PathBuf> = if argv0.contains(&b'/') {
@@ -289,11 +291,11 @@ fn check_name(version: BwrapVersion, merged: &Path, launch: &Launch) -> Result<(
         let directories = path.split(|&byte| byte == b':').map(|bytes| Path::new(std::ffi::OsStr::from_bytes(bytes)));
         directories.map(|directory| launch.cwd.as_path().join(directory).join(named)).collect()
     };
-    let program = identity(launch.program.as_path());
+    let program = find(launch.program.as_path());
     let is_executable = |mode: u32| mode & 0o170_000 == 0o100_000 && mode & 0o111 != 0;
-    let found = candidates.iter().filter_map(|path| identity(path)).find(|(_, _, mode)| is_executable(*mode));
-    match (found, program) {
-        (Some(found), Some(program)) if found != program => {}
+    let found = candidates.iter().filter_map(|path| find(path)).find(|(_, (_, _, mode))| is_executable(*mode));
+    match (&found, &program) {
+        (Some((_, found)), Some((_, program))) if found != program => {}
         // Neither is there: that the program is missing is for bwrap to say.
         (None, Some(_)) => {}
         _ => return Ok(()),
