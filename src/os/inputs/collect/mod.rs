@@ -1,19 +1,21 @@
 //! Puts a unit's inputs together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod headers;
+mod precompiled;
+mod unlisted;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 
-use crate::engine::compiler::search::SearchPath;
 use crate::engine::compiler::tokens::{self, HeaderName, Scan};
-use crate::engine::compiler::{CompilerFamily, Language, assembled};
+use crate::engine::compiler::{CompilerFamily, Language};
 use crate::model::digest::Digest;
 use crate::model::job::{Bytes, Entry, FileTime, Manifest, Node};
-use crate::model::limits::{HAS_INCLUDE_MACROS_MAX, INPUTS_BYTES_MAX};
+use crate::model::limits::INPUTS_BYTES_MAX;
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
-use crate::os::inputs::cache::{Identity, Known, Macros, ScanCache};
-use crate::os::inputs::candidates::Places;
+use crate::os::inputs::cache::{Identity, Known, ScanCache};
 use crate::os::inputs::dependency_run::{self, Dependencies};
 use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display, os_path};
 use crate::os::inputs::{Inputs, Predicted, Unit, is_below};
@@ -239,78 +241,6 @@ impl<'a> Collector<'a> {
         Ok(read)
     }
 
-    /// Files that the command names and that no dependency list has.
-    fn named_files(&mut self) -> Result<(), Why> {
-        let unit = self.unit;
-        for path in &unit.response_files {
-            let walked = self.walk(path)?;
-            match walked.end {
-                End::File(stat) => self.ship(&walked, stat)?,
-                _ => return Err(Why::new(Reason::UnusableInput, display(path))),
-            };
-        }
-        for path in unit.command.specs_files() {
-            let walked = self.walk(path)?;
-            match walked.end {
-                End::File(stat) => {
-                    self.ship(&walked, stat)?;
-                }
-                // Then it is among the compiler's own files.
-                End::Missing if !path.contains(&b'/') => {}
-                _ => return Err(Why::new(Reason::UnusableInput, display(path))),
-            }
-        }
-        for path in unit.command.input_files() {
-            self.ship_named(path)?;
-        }
-        self.profiles()
-    }
-
-    /// A file that an option names. What is missing here is missing there.
-    fn ship_named(&mut self, path: &[u8]) -> Result<(), Why> {
-        let walked = self.walk(path)?;
-        match walked.end {
-            End::File(stat) => self.ship(&walked, stat).map(drop),
-            _ => self.keep_unshipped(&walked),
-        }
-    }
-
-    /// Profiles: named themselves, or in a directory under a name that the compiler makes up of the output's or the source's.
-    /// One that is missing would silently make another object, so whatever could be meant is shipped.
-    fn profiles(&mut self) -> Result<(), Why> {
-        let command = &self.unit.command;
-        let mut named: BTreeSet<Bytes> = command.profiles().cloned().collect();
-        if named.is_empty() && !command.removes_profile() {
-            return Ok(());
-        }
-        named.insert(Bytes::from(directory_of(&command.output)));
-        named.insert(Bytes::from(*b"."));
-        for path in named {
-            let walked = self.walk(&path)?;
-            match walked.end {
-                End::Directory(identity) => self.profiles_in(&walked, identity)?,
-                _ => self.ship_named(&path)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn profiles_in(&mut self, directory: &Walked, identity: Identity) -> Result<(), Why> {
-        let command = &self.unit.command;
-        let stems = [&command.output, &command.source].map(|path| stem(path).to_vec());
-        self.tree.keep_trail(directory);
-        let listing = self.cache.listing(&directory.physical, identity);
-        let too_many = || Why::new(Reason::UnusableInput, display(&directory.physical));
-        for name in listing.as_ref().as_ref().ok_or_else(too_many)?.iter().filter(|name| is_profile(name, &stems)) {
-            let path = joined(&directory.physical, name);
-            if command.removes_profile() {
-                return Err(Why::new(Reason::LocalOption, format!("-frandom-seed with {}", display(&path))));
-            }
-            self.ship_named(&path)?;
-        }
-        Ok(())
-    }
-
     fn refuse_what_cannot_travel(&self, read: &[ReadFile]) -> Result<(), Why> {
         let files = read.iter().map(|file| (&file.known.scan, display(&file.spelled)));
         for (scan, name) in files.chain([(&self.defined, "-D".to_owned())]) {
@@ -354,254 +284,6 @@ impl<'a> Collector<'a> {
         command.family == CompilerFamily::Clang
             && is_output_of_preprocessor
             && !(scan.included.is_empty() && scan.probed.is_empty() && scan.embedded.is_empty())
-    }
-
-    /// Files named by `#line`: messages show their lines where they exist.
-    fn quoted_sources(&mut self, read: &[ReadFile]) -> Result<(), Why> {
-        let names: BTreeSet<&Bytes> = read.iter().flat_map(|file| &file.known.scan.quoted_sources).collect();
-        for name in names {
-            let walked = self.walk(name)?;
-            if let End::File(stat) = walked.end {
-                self.ship(&walked, stat)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whatever the assembler could find by the names in `.incbin` and `.include` is shipped, and what it finds there in turn.
-    fn assembled(&mut self, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
-        let language = self.unit.command.language;
-        let mut reads = self.defined.assembled.clone();
-        read.iter().for_each(|file| reads.merge(&file.known.scan.assembled));
-        if !reads.is_settled(language) {
-            let text = dependency_run::preprocessed(self.unit)?;
-            reads = assembled::reads(&text, language);
-        }
-        if reads.is_empty() {
-            return Ok(());
-        }
-        let unit = self.unit;
-        let search = SearchPath {
-            quote: unit.command.assembler_directories().map(Bytes::from).collect(),
-            bracket: dependencies.search.directories().cloned().collect(),
-            ..SearchPath::default()
-        };
-        let mut places = Places::new(self.cache, &unit.cwd, &search, &mut self.tree)?;
-        let mut done = BTreeSet::new();
-        while let Some(name) = reads.included.pop_first() {
-            if !done.insert(name.clone()) {
-                continue;
-            }
-            for known in self.ship_all(&mut places, &name)? {
-                reads.merge(&known.scan.assembled);
-            }
-        }
-        if reads.has_computed {
-            return Err(Reason::Incbin.into());
-        }
-        for name in &reads.embedded {
-            self.ship_all(&mut places, name)?;
-        }
-        Ok(())
-    }
-
-    /// Ships every file that `name` could mean when searched from the working directory.
-    fn ship_all(&mut self, places: &mut Places<'_>, name: &Bytes) -> Result<Vec<Arc<Known>>, Why> {
-        let name = HeaderName { quoted: true, name: name.as_slice().into() };
-        let mut shipped = Vec::new();
-        for walked in places.of(&name, b".", &mut self.tree)? {
-            match walked.end {
-                End::File(stat) => shipped.push(self.ship(&walked, stat)?),
-                _ => self.keep_unshipped(&walked)?,
-            }
-        }
-        Ok(shipped)
-    }
-
-    /// Whatever `#embed` could find is shipped.
-    fn embedded(&mut self, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
-        let unit = self.unit;
-        let names: BTreeSet<(Bytes, HeaderName)> =
-            read.iter().flat_map(|file| beside(&file.known.scan.embedded, &file.spelled)).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let search = SearchPath {
-            quote: dependencies.search.quote.clone(),
-            bracket: unit.command.embed_directories().chain(&dependencies.search.bracket).cloned().collect(),
-            ..SearchPath::default()
-        };
-        let mut places = Places::new(self.cache, &unit.cwd, &search, &mut self.tree)?;
-        for (directory, name) in &names {
-            for walked in places.of(name, directory, &mut self.tree)? {
-                match walked.end {
-                    End::File(stat) => {
-                        self.ship(&walked, stat)?;
-                    }
-                    _ => self.keep_unshipped(&walked)?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What else headers of the names in the files could be.
-    fn header_names(&mut self, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
-        let cwd = self.unit.cwd.clone();
-        let mut places = Places::new(self.cache, &cwd, &dependencies.search, &mut self.tree)?;
-        self.probed(&mut places, read)?;
-        self.included(&mut places, dependencies, read)?;
-        self.embedded(dependencies, read)
-    }
-
-    /// Whatever `__has_include` could find is shipped.
-    fn probed(&mut self, places: &mut Places<'_>, read: &[ReadFile]) -> Result<(), Why> {
-        let mut probed = Probed::default();
-        probed.by_macros.extend(self.defined.probed_by_macros.iter().cloned());
-        for file in read {
-            probed.names.extend(beside(&file.known.scan.probed, &file.spelled));
-            probed.by_macros.extend(file.known.scan.probed_by_macros.iter().cloned());
-        }
-        self.probed_through_macros(read, &mut probed)?;
-        for name in &probed.by_macros {
-            // Who uses the macro is not known here.
-            for file in read {
-                probed.names.extend(beside(std::slice::from_ref(name), &file.spelled));
-            }
-        }
-        for (directory, name) in &probed.names {
-            for walked in places.of(name, directory, &mut self.tree)? {
-                match walked.end {
-                    End::File(stat) => {
-                        self.ship(&walked, stat)?;
-                    }
-                    _ => self.keep_unshipped(&walked)?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// `#define HAS_INCLUDE(x) __has_include(x)` and the like: what such macros are applied to.
-    fn probed_through_macros(&self, read: &[ReadFile], probed: &mut Probed) -> Result<(), Why> {
-        let names = |file: &ReadFile| file.known.scan.has_include_macros.clone();
-        let mut macros: BTreeSet<Box<[u8]>> = read.iter().flat_map(names).collect();
-        macros.extend(self.defined.has_include_macros.iter().cloned());
-        while !macros.is_empty() {
-            if macros.len() > HAS_INCLUDE_MACROS_MAX {
-                return Err(Reason::ComputedHasInclude.into());
-            }
-            let wanted = Macros::new(macros.clone());
-            let uses = tokens::uses(&self.definitions, &wanted.names);
-            probed.by_macros.extend(uses.probed_by_macros);
-            macros.extend(uses.has_include_macros);
-            for file in read {
-                let uses = self.cache.uses(&file.physical, file.identity, &wanted)?;
-                if uses.is_computed {
-                    return Err(Why::new(Reason::ComputedHasInclude, display(&file.spelled)));
-                }
-                probed.names.extend(beside(&uses.probed, &file.spelled));
-                probed.by_macros.extend(uses.probed_by_macros.iter().cloned());
-                macros.extend(uses.has_include_macros.iter().cloned());
-            }
-            if macros.len() == wanted.names.len() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whatever an `#include` could find besides what it does find becomes a tombstone.
-    fn included(&mut self, places: &mut Places<'_>, dependencies: &Dependencies, read: &[ReadFile]) -> Result<(), Why> {
-        let searched = searched_names(dependencies);
-        let forced: Vec<HeaderName> = self
-            .unit
-            .command
-            .include_files()
-            .map(|name| HeaderName { quoted: true, name: name.as_slice().into() })
-            .collect();
-        let defined = self.defined.included.clone();
-        // Options search from the working directory on.
-        let mut names: BTreeSet<(&[u8], &HeaderName)> =
-            searched.iter().chain(&forced).map(|name| (&b"."[..], name)).collect();
-        for file in read {
-            let directory = directory_of(&file.spelled);
-            // A macro of the command line means a header beside whichever file uses it.
-            let included = file.known.scan.included.iter().chain(&defined);
-            names.extend(included.map(|name| (if name.quoted { directory } else { b"." }, name)));
-        }
-        for (directory, name) in names {
-            // Nothing can stand in for an absolute name: if it is missing, the job says so.
-            let is_searched = !name.name.starts_with(b"/");
-            for walked in if is_searched { places.of(name, directory, &mut self.tree)? } else { Vec::new() } {
-                self.keep_unshipped(&walked)?;
-            }
-            if self.unit.command.family == CompilerFamily::Gcc {
-                self.precompiled(places, name, directory, b".gch")?;
-            }
-        }
-        for name in &forced {
-            self.precompiled(places, name, b".", b".gch")?;
-            self.precompiled(places, name, b".", b".pch")?;
-        }
-        for path in self.unit.command.precompiled_headers() {
-            self.ship_named(path)?;
-        }
-        self.precompiled_headers(read)
-    }
-
-    /// Ships what stands precompiled for the header `name`. gcc takes a directory of such files, too.
-    ///
-    /// The precompiled header of this machine is sent, whatever it is: another compiler run makes another one, though all of them
-    /// make the same objects.
-    fn precompiled(
-        &mut self,
-        places: &mut Places<'_>,
-        name: &HeaderName,
-        directory: &[u8],
-        extension: &[u8],
-    ) -> Result<(), Why> {
-        let precompiled = HeaderName { quoted: name.quoted, name: [&name.name, extension].concat().into() };
-        for walked in places.of(&precompiled, directory, &mut self.tree)? {
-            let End::Directory(identity) = walked.end else {
-                self.ship_precompiled(&walked, &name.name)?;
-                continue;
-            };
-            self.tree.keep_trail(&walked);
-            let listing = self.cache.listing(&walked.physical, identity);
-            let too_many = || Why::new(Reason::PrecompiledHeader, display(&walked.physical));
-            for member in listing.as_ref().as_ref().ok_or_else(too_many)? {
-                let walked = self.walk(&joined(&walked.physical, member))?;
-                self.ship_precompiled(&walked, &name.name)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn ship_precompiled(&mut self, walked: &Walked, header: &[u8]) -> Result<(), Why> {
-        match walked.end {
-            End::File(stat) => {
-                self.ship(walked, stat)?;
-                self.precompiled.push((Bytes::from(header), walked.physical.clone(), stat.identity));
-                Ok(())
-            }
-            _ => self.keep_unshipped(walked),
-        }
-    }
-
-    /// gcc believes a precompiled header whatever has become of the headers in it, and lists none of them. So none may have changed
-    /// since, for the dependency run has read them as they are now; and a job need not list them.
-    fn precompiled_headers(&mut self, read: &[ReadFile]) -> Result<(), Why> {
-        for (header, path, precompiled) in std::mem::take(&mut self.precompiled) {
-            for file in included_from(&header, read) {
-                if file.identity.changed_after(&precompiled) {
-                    let detail = format!("{} changed after {} was made", display(&file.spelled), display(&path));
-                    return Err(Why::new(Reason::PrecompiledHeader, detail));
-                }
-                self.predicted.precompiled.insert(file.physical.clone());
-            }
-        }
-        Ok(())
     }
 
     /// Makes the job find what is there without its content.
@@ -742,44 +424,6 @@ fn look(stat: &Stat) -> (u64, i64) {
     (stat.identity.size, stat.identity.mtime.seconds)
 }
 
-/// The files that a header of this name leads to, itself among them. Which of several files of one name was meant is not asked.
-fn included_from<'a>(header: &[u8], read: &'a [ReadFile]) -> Vec<&'a ReadFile> {
-    let is_named = |file: &ReadFile, name: &[u8]| match file.spelled.strip_suffix(name) {
-        Some(directory) => directory.is_empty() || directory.ends_with(b"/"),
-        None => false,
-    };
-    let (mut ahead, mut others): (Vec<_>, Vec<_>) = read.iter().partition(|file| is_named(file, header));
-    let mut found = Vec::new();
-    while let Some(file) = ahead.pop() {
-        let includes = |other: &&ReadFile| file.known.scan.included.iter().any(|name| is_named(other, &name.name));
-        let (included, left): (Vec<_>, Vec<_>) = others.into_iter().partition(includes);
-        ahead.extend(included);
-        others = left;
-        found.push(file);
-    }
-    found
-}
-
-/// gcc's `[MANGLED DIRECTORY#]STEM.gcda`, clang's `default.profdata`.
-fn is_profile(name: &[u8], stems: &[Vec<u8>]) -> bool {
-    let is_of_unit = |name: &[u8]| stems.iter().any(|stem| name.ends_with(stem));
-    name == b"default.profdata" || name.strip_suffix(b".gcda").is_some_and(is_of_unit)
-}
-
-/// A file's name without directory and extension.
-fn stem(path: &[u8]) -> &[u8] {
-    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-    &name[..name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len())]
-}
-
-/// Names that `__has_include` is applied to.
-#[derive(Default)]
-struct Probed {
-    /// With the directory that `"…"` starts from.
-    names: BTreeSet<(Bytes, HeaderName)>,
-    by_macros: BTreeSet<HeaderName>,
-}
-
 /// Each name with the directory of its includer as spelled, which matters for `"…"` only.
 fn beside<'a>(names: &'a [HeaderName], includer: &'a [u8]) -> impl Iterator<Item = (Bytes, HeaderName)> + 'a {
     let directory = directory_of(includer);
@@ -793,18 +437,6 @@ fn directory_of(path: &[u8]) -> &[u8] {
         Some(slash) => &path[..slash],
         None => b".",
     }
-}
-
-/// What the files of the list must have been called if they were found by searching: covers names that macros put together.
-fn searched_names(dependencies: &Dependencies) -> Vec<HeaderName> {
-    let mut names = BTreeSet::new();
-    for file in &dependencies.files {
-        for directory in dependencies.search.quote.iter().chain(&dependencies.search.bracket) {
-            let rest = file.strip_prefix(directory.as_slice()).and_then(|rest| rest.strip_prefix(b"/"));
-            names.extend(rest.filter(|rest| !rest.is_empty()));
-        }
-    }
-    names.into_iter().map(|name| HeaderName { quoted: false, name: name.into() }).collect()
 }
 
 /// Devices and kernel interfaces are not files that another machine could have.
