@@ -85,10 +85,14 @@ system-test:
 faults:
 	tests/system/run.sh --faults
 
+# Builds Debian packages with farcc and without, and compares what every compile command made. PACKAGES="redis zstd/clang" takes some.
+conformance:
+	tests/conformance/run.sh $(PACKAGES)
+
 bench:
 	tests/bench.sh
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all install install-man announce demo check check-fast system-test faults bench clean
+.PHONY: all install install-man announce demo check check-fast system-test faults conformance bench clean
