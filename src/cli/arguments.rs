@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Look at farcc, set it up, try it out
 #[derive(Parser, Debug)]
@@ -42,6 +43,12 @@ pub(crate) enum Command {
     Try(TryOptions),
     /// End the client daemon; the next compile starts it again
     Stop,
+    /// What a shell needs to complete farccctl's command lines; for packages
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Args, Debug)]

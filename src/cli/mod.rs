@@ -18,7 +18,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 
 use crate::cli::arguments::{Arguments, AuthCommand, Command, ConfigCommand, FarmCommand};
 use crate::model::exit;
@@ -67,7 +68,15 @@ fn perform(command: Command, signals: GivenSignals) -> Result<u8, Failure> {
         Command::Auth { command: AuthCommand::GenerateSharedToken } => farm::generate_token(),
         Command::Stop => status::stop(),
         Command::Try(options) => trial::run(&options, signals),
+        Command::Completions { shell } => print_completions(shell),
     }
+}
+
+/// `make install` asks for these, so that no release has those of another command line.
+fn print_completions(shell: Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "farccctl", &mut script);
+    print(&String::from_utf8_lossy(&script))
 }
 
 /// Writes an answer. A reader that has seen enough is no failure.
