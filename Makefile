@@ -12,54 +12,105 @@ LIBDIR      = $(PREFIX)/lib/farcc
 UNITDIR     = $(PREFIX)/lib/systemd/system
 USERUNITDIR = $(PREFIX)/lib/systemd/user
 SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 CATALOGDIR  = $(PREFIX)/lib/systemd/catalog
 DBUSDIR     = $(PREFIX)/share/dbus-1
+FIREWALLDIR = $(PREFIX)/lib/firewalld/services
+BASHDIR     = $(PREFIX)/share/bash-completion/completions
+ZSHDIR      = $(PREFIX)/share/zsh/site-functions
+FISHDIR     = $(PREFIX)/share/fish/vendor_completions.d
 MANDIR      = $(PREFIX)/share/man
 DOCDIR      = $(PREFIX)/share/doc/farcc
 SYSCONFDIR  = /etc
+# Where the units say the daemons are.
+UNITEXECDIR = $(LIBEXECDIR)
 
-TARGET  = $(or $(CARGO_TARGET_DIR),target)/release
+BUILD   = $(or $(CARGO_TARGET_DIR),target)
+TARGET  = $(BUILD)/release
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
 DAEMONS = farcc-clientd farcc-schedulerd farcc-builderd
 MASKS   = gcc g++ cc c++ clang clang++
-PAGES   = $(wildcard docs/man/*.md)
-# Turns the pages into man format; without it they are installed as they are.
+ROLES   = scheduler builder
+# Turns the pages into man format; without it their sources are installed as documents.
 PANDOC := $(shell command -v pandoc 2>/dev/null)
+# docs/man/NAME.SECTION.md, the documents that have a page of their own, and what the interfaces on the bus say of themselves.
+PAGES   = $(patsubst docs/man/%.md,%,$(wildcard docs/man/*.md)) farcc-protocol.7 farcc-reasons.7 $(patsubst dbus/%.xml,%.5,$(wildcard dbus/*.xml))
+
+each = set -e; for name in $(1); do $(2); done
 
 all:
 	$(CARGO) build --release --locked
 
-install:
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBEXECDIR) $(LIBDIR) $(UNITDIR) $(USERUNITDIR) $(SYSUSERSDIR) \
-	    $(CATALOGDIR) $(DBUSDIR)/system.d $(DBUSDIR)/system-services $(DBUSDIR)/services $(DBUSDIR)/interfaces \
-	    $(DOCDIR) $(SYSCONFDIR)/farcc)
-	$(INSTALL) -m 755 $(TARGET)/farcc $(TARGET)/farccctl $(DESTDIR)$(BINDIR)
-	$(INSTALL) -m 755 $(addprefix $(TARGET)/,$(DAEMONS)) $(DESTDIR)$(LIBEXECDIR)
-	for name in $(MASKS); do ln -sf ../../bin/farcc $(DESTDIR)$(LIBDIR)/$$name || exit 1; done
-	$(INSTALL) -m 644 units/system/farcc* $(DESTDIR)$(UNITDIR)
-	ln -sf farcc-builder.socket $(DESTDIR)$(UNITDIR)/builder.socket
-	$(INSTALL) -m 644 units/user/* $(DESTDIR)$(USERUNITDIR)
-	sed -i 's|/usr/libexec/farcc/|$(LIBEXECDIR)/|' $(DESTDIR)$(UNITDIR)/farcc-*.service $(DESTDIR)$(USERUNITDIR)/farcc-*.service
-	$(INSTALL) -m 644 units/farcc.sysusers $(DESTDIR)$(SYSUSERSDIR)/farcc.conf
-	$(INSTALL) -m 644 units/farcc.catalog $(DESTDIR)$(CATALOGDIR)/farcc.catalog
-	$(INSTALL) -m 644 dbus/org.farcc.Scheduler1.conf dbus/org.farcc.Builder1.conf $(DESTDIR)$(DBUSDIR)/system.d
-	$(INSTALL) -m 644 dbus/org.farcc.Scheduler1.service dbus/org.farcc.Builder1.service $(DESTDIR)$(DBUSDIR)/system-services
-	$(INSTALL) -m 644 dbus/org.farcc.Client1.service $(DESTDIR)$(DBUSDIR)/services
-	$(INSTALL) -m 644 dbus/*.xml $(DESTDIR)$(DBUSDIR)/interfaces
+install: install-programs install-client install-system install-completions install-man
+	$(INSTALL) -d $(DESTDIR)$(DOCDIR)
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(DOCDIR)
-	$(MAKE) install-man
 	$(if $(DESTDIR),,$(MAKE) announce)
 
-# docs/man/NAME.SECTION.md becomes NAME.SECTION.
+install-programs:
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBEXECDIR) $(LIBDIR))
+	$(INSTALL) -m 755 $(TARGET)/farcc $(TARGET)/farccctl $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 755 $(addprefix $(TARGET)/,$(DAEMONS)) $(DESTDIR)$(LIBEXECDIR)
+	$(call each,$(MASKS),ln -sf ../../bin/farcc $(DESTDIR)$(LIBDIR)/$$name)
+
+# What a user's own service manager and bus look at.
+install-client:
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(USERUNITDIR) $(DBUSDIR)/services $(DBUSDIR)/interfaces)
+	$(INSTALL) -m 644 units/user/* $(DESTDIR)$(USERUNITDIR)
+	sed -i 's|/usr/libexec/farcc/|$(UNITEXECDIR)/|' $(DESTDIR)$(USERUNITDIR)/farcc-client.service
+	$(INSTALL) -m 644 dbus/org.farcc.Client1.service $(DESTDIR)$(DBUSDIR)/services
+	$(INSTALL) -m 644 dbus/*.xml $(DESTDIR)$(DBUSDIR)/interfaces
+
+install-system:
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(CATALOGDIR) $(DBUSDIR)/system.d \
+	    $(DBUSDIR)/system-services $(FIREWALLDIR) $(SYSCONFDIR)/farcc)
+	$(INSTALL) -m 644 units/system/farcc* $(DESTDIR)$(UNITDIR)
+	sed -i 's|/usr/libexec/farcc/|$(UNITEXECDIR)/|' $(DESTDIR)$(UNITDIR)/farcc-*.service
+	ln -sf farcc-builder.socket $(DESTDIR)$(UNITDIR)/builder.socket
+	$(call each,$(ROLES),$(INSTALL) -m 644 units/farcc-$$name.sysusers $(DESTDIR)$(SYSUSERSDIR)/farcc-$$name.conf)
+	$(INSTALL) -m 644 units/farcc.tmpfiles $(DESTDIR)$(TMPFILESDIR)/farcc.conf
+	$(INSTALL) -m 644 units/farcc.catalog $(DESTDIR)$(CATALOGDIR)
+	$(INSTALL) -m 644 dbus/org.farcc.Scheduler1.conf dbus/org.farcc.Builder1.conf $(DESTDIR)$(DBUSDIR)/system.d
+	$(INSTALL) -m 644 dbus/org.farcc.Scheduler1.service dbus/org.farcc.Builder1.service $(DESTDIR)$(DBUSDIR)/system-services
+	$(INSTALL) -m 644 contrib/firewalld/*.xml $(DESTDIR)$(FIREWALLDIR)
+
+# What makes a tree relocatable, for the archive of `make tarball` only: a builder of a user's own, and how to put it all in place.
+install-home:
+	$(INSTALL) -m 644 units/home/* $(DESTDIR)$(USERUNITDIR)
+	ln -sf farcc-builder.socket $(DESTDIR)$(USERUNITDIR)/builder.socket
+	$(INSTALL) -m 755 contrib/install-home.sh $(DESTDIR)$(PREFIX)/install.sh
+	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(PREFIX)
+
+install-completions:
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(BASHDIR) $(ZSHDIR) $(FISHDIR))
+	$(INSTALL) -m 644 contrib/completions/farcc.bash $(DESTDIR)$(BASHDIR)/farcc
+	$(INSTALL) -m 644 contrib/completions/_farcc $(DESTDIR)$(ZSHDIR)
+	$(INSTALL) -m 644 contrib/completions/farcc.fish $(DESTDIR)$(FISHDIR)
+	$(TARGET)/farccctl completions bash >$(DESTDIR)$(BASHDIR)/farccctl
+	$(TARGET)/farccctl completions zsh >$(DESTDIR)$(ZSHDIR)/_farccctl
+	$(TARGET)/farccctl completions fish >$(DESTDIR)$(FISHDIR)/farccctl.fish
+
+ifeq ($(PANDOC),)
 install-man:
-	for page in $(PAGES); do \
-	    name=$$(basename $$page .md); section=$${name##*.}; \
-	    if [ -z "$(PANDOC)" ]; then \
-	        $(INSTALL) -m 644 $$page $(DESTDIR)$(DOCDIR) || exit 1; \
-	    else \
-	        $(INSTALL) -d $(DESTDIR)$(MANDIR)/man$$section && \
-	        $(PANDOC) -s -f markdown -t man -o $(DESTDIR)$(MANDIR)/man$$section/$$name $$page || exit 1; \
-	    fi; \
-	done
+	$(INSTALL) -d $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 644 docs/man/*.md docs/protocol.md docs/reasons.md $(DESTDIR)$(DOCDIR)
+else
+install-man: $(addprefix $(BUILD)/man/,$(PAGES))
+	$(call each,$(PAGES),$(INSTALL) -D -m 644 $(BUILD)/man/$$name $(DESTDIR)$(MANDIR)/man$${name##*.}/$$name)
+endif
+
+to_man = $(PANDOC) -s -f markdown -t man -o $@
+
+$(BUILD)/man/%: docs/man/%.md | $(BUILD)/man
+	$(to_man) $<
+
+$(BUILD)/man/farcc-%.7: docs/%.md docs/man/document.awk | $(BUILD)/man
+	awk -v name=farcc-$* -f docs/man/document.awk $< | $(to_man)
+
+$(BUILD)/man/%.5: dbus/%.xml docs/man/interface.awk | $(BUILD)/man
+	awk -v name=$* -f docs/man/interface.awk $< | $(to_man)
+
+$(BUILD)/man:
+	mkdir -p $@
 
 # Tells the running system of what was installed; a package leaves that to its own means.
 announce:
@@ -92,7 +143,24 @@ conformance:
 bench:
 	tests/bench.sh
 
+# One archive of the sources with every crate: what packages are made of, without a network. Needs git.
+dist:
+	contrib/dist.sh $(BUILD)/dist
+
+# Packages for this machine's Debian and those after it, in target/deb. From the archive; with PREBUILT=1 of what `make` has built.
+deb:
+	contrib/dist.sh --deb $(if $(PREBUILT),--prebuilt) $(BUILD)/deb
+
+# Packages for Fedora and its kin, in target/rpm; with PREBUILT=1 of what `make` has built, for a try.
+rpm:
+	contrib/dist.sh --rpm $(if $(PREBUILT),--prebuilt) $(BUILD)/rpm
+
+# For people without root and for systems whose /usr is an image: unpack below ~/.local, or let its install.sh do that.
+tarball: all
+	contrib/dist.sh --tarball $(BUILD)/tarball
+
 clean:
 	$(CARGO) clean
 
-.PHONY: all install install-man announce demo check check-fast system-test faults conformance bench clean
+.PHONY: all install install-programs install-client install-system install-home install-completions install-man announce demo check check-fast \
+    system-test faults conformance bench dist deb rpm tarball clean

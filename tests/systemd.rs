@@ -154,10 +154,10 @@ fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
 
 #[test]
 fn units_bus_files_users_and_code_agree() {
-    let sysusers = shipped("units/farcc.sysusers");
     for (role, names) in [("scheduler", bus::SCHEDULER), ("builder", bus::BUILDER)] {
         let user = format!("farcc-{role}");
         let unit = shipped(&format!("units/system/{user}.service"));
+        let sysusers = shipped(&format!("units/{user}.sysusers"));
         let activation = shipped(&format!("dbus/{}.service", names.name));
         let policy = shipped(&format!("dbus/{}.conf", names.name));
         assert!(sysusers.lines().any(|line| line.starts_with(&format!("u {user} "))), "{user}");
