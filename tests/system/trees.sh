@@ -4,17 +4,18 @@
 #   trees.sh builder    Debian 13 with systemd and bubblewrap, and no compiler and no header
 #   trees.sh client     the same with gcc, g++, clang, make, headers, the sources of redis, and the user `dev`
 #
-# Made once and kept below target/system/trees; the name holds the digest of this file, so that a changed recipe makes new ones.
+# Made once and kept below target/system/trees/SUITE; the name holds the digest of this file, so that a changed recipe makes new ones.
 # Packages come from wherever the machine's own apt gets them: mirror and proxy are read from its configuration.
 # farcc itself is not in there: run.sh installs the build of the day into each copy.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
-SUITE=trixie
+# The packages are tried on Debian 12 too.
+SUITE=${FARCC_TREES_SUITE:-trixie}
 BASE_PACKAGES=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,bubblewrap,iproute2,ca-certificates
 CLIENT_PACKAGES=(gcc g++ libc6-dev make clang)
 
-trees=$CARGO_TARGET_DIR/system/trees
+trees=$CARGO_TARGET_DIR/system/trees/$SUITE
 recipe=$(sha256sum "$0" | cut -c1-12)
 
 main() {

@@ -1,0 +1,124 @@
+#!/bin/bash
+# run.sh [--from-source] [deb12|deb13|rpm]...: installs, uses, upgrades, removes and purges the packages, and looks at what that leaves.
+#
+#   deb13  apt on a booted Debian 13        deb12  apt on a booted Debian 12        rpm  dnf in the root of a Debian 13
+#
+# Without names, all of them. Needs root. Packages are made of the build of the day (`make`); with --from-source from the archive of
+# sources and crates, as they would be given away, in a namespace without a network.
+#
+# A booted machine has no network either, so that nothing a package needs can be missing unnoticed. Ends with
+# `packages: N passed, N failed`; everything it made vanishes with it.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+here=$top/tests/packages
+host=$top/tests/system/host
+runs=$CARGO_TARGET_DIR/packages
+version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' "$top/Cargo.toml")
+
+main() {
+  local from_source='' kinds=() kind passed=0 failed=0
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --from-source) from_source=1 ;;
+      deb12 | deb13 | rpm) kinds+=("$1") ;;
+      *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+    esac
+    shift
+  done
+  [ ${#kinds[@]} -gt 0 ] || kinds=(deb13 deb12 rpm)
+  is_root || die "needs root: it boots machines"
+  need jq jq ip iproute2 unshare util-linux pandoc pandoc debootstrap debootstrap /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+  make_packages "$from_source" "${kinds[@]}"
+  run=$runs/$$
+  mkdir -p "$run"
+  trap vanish EXIT
+  trap 'exit 130' INT TERM HUP
+  for kind in "${kinds[@]}"; do
+    say "$kind"
+    # A process of its own: within a condition, a function would go on after a command that fails.
+    if "$here/run.sh" one "$kind" "$run"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+  done
+  echo "packages: $passed passed, $failed failed"
+  [ "$failed" = 0 ]
+}
+
+vanish() {
+  rm -rf "$run"
+  "$host" sweep
+}
+
+make_packages() {
+  local prebuilt=PREBUILT=1 quiet=() kind made=
+  if [ -n "$1" ]; then
+    prebuilt=
+    # The crates come from the network, what is made of them must not.
+    (cd "$top" && cargo fetch --locked)
+    quiet=(unshare --net)
+  fi
+  shift
+  for kind; do
+    kind=${kind%1[23]}
+    case " $made " in *" $kind "*) continue ;; esac
+    made="$made $kind"
+    case $kind in
+      deb) need dh debhelper dh_apparmor dh-apparmor lintian lintian ;;
+      rpm) need rpmbuild rpm dnf dnf createrepo_c createrepo-c rpmlint rpmlint ;;
+    esac
+    say "making the $kind packages"
+    mkdir -p "$runs"
+    "${quiet[@]}" make -s -C "$top" "$kind" ${prebuilt:+"$prebuilt"} >"$runs/$kind.log" 2>&1 ||
+      die "making the packages failed: $(tail -n 5 "$runs/$kind.log"); all of it: $runs/$kind.log"
+  done
+}
+
+deb13() { debian 13 "$("$top/tests/system/trees.sh" builder)"; }
+
+deb12() { debian 12 "$(FARCC_TREES_SUITE=bookworm "$top/tests/system/trees.sh" builder)"; }
+
+# A machine with the packages of two versions in /packages.
+debian() {
+  local root=$run/debian$1
+  if [ "$1" = 13 ]; then lint_debian; fi
+  cp -a --reflink=auto "$2" "$root"
+  mkdir -p "$root/packages/old" "$root/packages/new"
+  cp "$CARGO_TARGET_DIR"/deb/*.deb "$root/packages/old/"
+  next_version "$root/packages"
+  cp "$here/debian.sh" "$root/packages/"
+  tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+  "$host" lab "$here/run.sh" inside "$root"
+}
+
+# The next version: the same files under a higher number.
+next_version() {
+  local package tree=$1/tree
+  for package in "$1"/old/*.deb; do
+    dpkg-deb -R "$package" "$tree"
+    sed -i "s/$version-1\b/$version-2/g" "$tree/DEBIAN/control"
+    dpkg-deb --root-owner-group -Znone -b "$tree" "$1/new/" >/dev/null
+    rm -rf "$tree"
+  done
+}
+
+# In the laboratory.
+inside() {
+  "$host" up packaged "$1" 1
+  "$host" run packaged bash /packages/debian.sh
+}
+
+# What a package's own checker calls an error or a warning, and no override explains. The last word is that packages made of the
+# build of the day lack their sources and what belongs to them.
+lint_debian() {
+  local found
+  found=$(lintian --allow-root --fail-on none --tag-display-limit 0 "$CARGO_TARGET_DIR"/deb/*.changes | grep '^[EW]:' || true)
+  [ -z "$found" ] || die "lintian: $found"
+}
+
+case ${1:-} in
+  one)
+    run=$3
+    "$2"
+    ;;
+  inside) inside "$2" ;;
+  *) main "$@" ;;
+esac
