@@ -27,6 +27,8 @@ main() {
   # Whoever makes the archive again gets the same one.
   SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$top" log -1 --format=%ct)}
   export SOURCE_DATE_EPOCH
+  # debhelper gives a build another HOME, in which rustup, where Rust is from there, would find none.
+  export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
   # A cleaning recipe must not reach the build of the day.
   unset CARGO_TARGET_DIR MAKEFLAGS MAKELEVEL
   case $what in
@@ -44,12 +46,14 @@ sources() {
   (cd "$top" && git ls-files -z --cached --others --exclude-standard | tar -c --null -T -) | tar -x -C "$name"
 }
 
-# Import libraries for Windows go: they are programs without source, and nothing here links them.
+# Of crates for Windows the manifests stay, which Cargo wants to see, and a library's empty beginning: nothing here is compiled from
+# them, they are a third of the whole, and their import libraries are programs without source.
 with_crates() {
   need cargo
   mkdir "$name/.cargo"
   (cd "$name" && cargo vendor --locked vendor >.cargo/config.toml)
-  find "$name"/vendor/win* -type f \( -name '*.a' -o -name '*.lib' -o -name '*.dll' \) -delete
+  find "$name"/vendor/{windows,winapi}* -type f ! -name Cargo.toml ! -name .cargo-checksum.json ! -path '*/src/lib.rs' -delete
+  find "$name"/vendor/{windows,winapi}* -type d -empty -delete
 }
 
 archive() {
@@ -99,6 +103,7 @@ rpm() {
   need rpmbuild
   rm -rf -- *
   mkdir SOURCES
+  cp "$top"/units/*.sysusers SOURCES/
   local options=(--define "_topdir $PWD" --define "use_source_date_epoch_as_buildtime 1")
   # Elsewhere than on Fedora and its kin, systemd's macros are missing and so is the database of installed packages.
   if [ -z "$(command rpm --eval '%{?_unitdir}')" ]; then

@@ -54,7 +54,7 @@ make_packages() {
     prebuilt=
     # The crates come from the network, what is made of them must not.
     (cd "$top" && cargo fetch --locked)
-    quiet=(unshare --net)
+    quiet=(env CARGO_NET_OFFLINE=true unshare --net)
   fi
   shift
   for kind; do
@@ -98,6 +98,49 @@ next_version() {
     dpkg-deb --root-owner-group -Znone -b "$tree" "$1/new/" >/dev/null
     rm -rf "$tree"
   done
+}
+
+# RPM packages of two versions as repositories, and one that stands for what the tree has from Debian.
+rpm() {
+  local root=$run/rpm/root version release
+  lint_rpm
+  mkdir -p "$run/rpm"
+  cp -a --reflink=auto "$("$top/tests/system/trees.sh" builder)" "$root"
+  for release in 1 2; do
+    mkdir -p "$run/rpm/$release"
+    if [ "$release" = 1 ]; then
+      cp "$CARGO_TARGET_DIR"/rpm/RPMS/*/*.rpm "$run/rpm/1/"
+    else
+      next_rpm_version
+    fi
+    present_elsewhere "$run/rpm/$release"
+    createrepo_c --quiet "$run/rpm/$release"
+  done
+  unshare --mount "$here/rpm.sh" "$root" "$run/rpm/1" "$run/rpm/2"
+}
+
+next_rpm_version() {
+  local topdir=$run/rpm/topdir
+  mkdir -p "$topdir"
+  cp -r "$CARGO_TARGET_DIR/rpm/SOURCES" "$topdir/"
+  sed 's/^Release:.*/Release:        2%{?dist}/' "$top/rpm/farcc.spec" >"$topdir/farcc.spec"
+  rpmbuild --quiet -bb --load "$top/rpm/macros.elsewhere" --nodeps --with prebuilt --define "_topdir $topdir" "$topdir/farcc.spec" \
+    >"$runs/rpm-next.log" 2>&1 || die "making the next version failed: $(tail -n 5 "$runs/rpm-next.log")"
+  cp "$topdir"/RPMS/*/*.rpm "$run/rpm/2/"
+}
+
+# What the packages require and do not provide themselves.
+present_elsewhere() {
+  local provided
+  provided=$(command rpm -qp --requires "$CARGO_TARGET_DIR"/rpm/RPMS/*/*.rpm | grep -vE '^(rpmlib|farcc)' | sort -u | sed 's/>=/=/' | paste -sd,)
+  rpmbuild --quiet -bb --define "_topdir $run/rpm/elsewhere" --define "provided $provided" "$here/elsewhere.spec"
+  cp "$run"/rpm/elsewhere/RPMS/noarch/*.rpm "$1/"
+}
+
+lint_rpm() {
+  local said
+  said=$(rpmlint -c "$top/rpm/rpmlint.toml" "$top/rpm/farcc.spec" "$CARGO_TARGET_DIR"/rpm/RPMS/*/*.rpm 2>&1 | grep -E ': [EW]: ' || true)
+  [ -z "$said" ] || die "rpmlint: $said"
 }
 
 # In the laboratory.
