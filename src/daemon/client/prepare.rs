@@ -22,6 +22,7 @@ use crate::engine::compiler::{
     Classification, CompileCommand, CompilerFamily, Expansion, Files, Native, Stage, Terminal, classify, expand,
     native::SPECS_PATH, remote_environment,
 };
+use crate::engine::toolchain::selectors::selectors;
 use crate::engine::wire::farm::Class;
 use crate::engine::wire::local::{CompileRequest, Placing};
 use crate::model::job::Bytes;
@@ -200,7 +201,7 @@ impl Workbench {
         let variables = request.env.iter().map(|(name, value)| (to_os(name), to_os(value)));
         let subject = Subject {
             compiler: compiler.clone(),
-            selectors: selectors(&command, &cwd),
+            selectors: selectors(&command.class_words(), &cwd),
             variables: Variables::of(variables),
         };
         let package =
@@ -335,23 +336,6 @@ fn side_places(command: &CompileCommand, cwd: &Path) -> Vec<(SandboxPath, PathBu
     let beside = output.parent().unwrap_or(cwd).to_owned();
     let physical = |place: PathBuf| Some((SandboxPath::from_path(&place.canonicalize().ok()?).ok()?, place));
     [beside, cwd.to_owned()].into_iter().filter_map(physical).collect()
-}
-
-/// Options that decide which programs and files a driver finds, their paths made absolute: they belong to the toolchain.
-fn selectors(command: &CompileCommand, cwd: &Path) -> Vec<OsString> {
-    const PATHS: &[&str] = &["--sysroot=", "--gcc-toolchain=", "-B"];
-    const WORDS: &[&str] = &["--target=", "-m32", "-m64", "-mx32", "-mabi=", "-stdlib="];
-    let mut selected = Vec::new();
-    for word in command.class_words() {
-        if let Some((option, path)) = PATHS.iter().find_map(|name| Some((name, word.strip_prefix(name.as_bytes())?))) {
-            let mut absolute = OsString::from(option);
-            absolute.push(cwd.join(OsStr::from_bytes(path)));
-            selected.push(absolute);
-        } else if WORDS.iter().any(|name| word.starts_with(name.as_bytes())) {
-            selected.push(to_os(&word));
-        }
-    }
-    selected
 }
 
 /// The words that `argv` comes to, and the response files in it.

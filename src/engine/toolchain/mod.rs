@@ -1,5 +1,5 @@
-//! Pure parts of packaging and keeping toolchains: what a driver's answers say, where a loader looks, which files a locale
-//! needs, what may enter a tree, which trees make room, who uploads.
+//! Pure parts of packaging and keeping toolchains: which options select one, what a driver's answers say, where a loader
+//! looks, which files a locale needs, what may enter a tree, which trees make room.
 //!
 //! `os::toolchain` asks the drivers, reads the files and keeps the trees.
 
@@ -8,3 +8,4 @@ pub mod driver;
 pub mod eviction;
 pub mod loader;
 pub mod locale;
+pub mod selectors;
