@@ -2,185 +2,45 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
-use std::ffi::OsString;
+mod elsewhere;
+mod installed;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use farcc::engine::toolchain::driver::Family;
 use farcc::model::digest::Digest;
 use farcc::model::path::SandboxPath;
 use farcc::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
-use farcc::os::toolchain::{
-    ArchiveError, Held, PackError, Package, StoreError, Subject, ToolchainStore, UnpackError, Variables, package,
-};
+use farcc::os::toolchain::{ArchiveError, Held, PackError, StoreError, ToolchainStore, UnpackError, package};
 use tar::{EntryType, Header};
 
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-fn subject(compiler: &str, variables: &[(&str, &str)]) -> Subject {
-    let variables = [("PATH", PATH)].iter().chain(variables);
-    Subject { compiler: compiler.into(), selectors: Vec::new(), variables: Variables::of(variables.copied()) }
-}
-
-fn archive(package: &Package) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    package.write_archive(&mut bytes).unwrap();
-    bytes
-}
-
-struct Packed {
-    package: Package,
-    archive: Vec<u8>,
-}
-
-fn packed(compiler: &str) -> Packed {
-    let package = package(&subject(compiler, &[])).unwrap();
-    let archive = archive(&package);
-    Packed { package, archive }
-}
+use elsewhere::{
+    Elsewhere, PATH, Packed, archive, check_compiles, clang_headers, copy, gcc_headers, inputs, libraries, packed,
+    packed_with, store, subject,
+};
+use installed::need;
 
 static GCC: LazyLock<Packed> = LazyLock::new(|| packed("/usr/bin/gcc"));
 static CLANG: LazyLock<Packed> = LazyLock::new(|| packed("/usr/bin/clang"));
 
-fn store(max_bytes: u64) -> (tempfile::TempDir, ToolchainStore) {
-    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-    let store = ToolchainStore::open(directory.path(), max_bytes).unwrap();
-    (directory, store)
-}
-
-/// A toolchain unpacked on a machine that has nothing else, with the headers and sources of this one as inputs.
-struct Elsewhere {
-    root: PathBuf,
-    work: tempfile::TempDir,
-    _store: (tempfile::TempDir, ToolchainStore),
-}
-
-/// Where headers are, the kernel's too: what travels as inputs.
-const INPUTS: &[&str] = &["/usr/include", "/usr/local/include", "/usr/lib/linux"];
-
-impl Elsewhere {
-    fn with(packed: &Packed) -> Self {
-        let store = store(u64::MAX);
-        let held = store.1.unpack(&packed.package.id, packed.archive.as_slice()).unwrap();
-        // The sandbox needs mount points for inputs, which a builder's other layers provide; the tree itself stays as it is.
-        let work = tempfile::tempdir_in("/var/tmp").unwrap();
-        let root = work.path().join("root");
-        let copied = Command::new("cp").arg("-al").arg(held.path()).arg(&root).status().unwrap();
-        assert!(copied.success());
-        fs::create_dir(work.path().join("unit")).unwrap();
-        Self { root, work, _store: store }
-    }
-
-    fn unit(&self) -> PathBuf {
-        self.work.path().join("unit")
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.unit().join(name), text).unwrap();
-    }
-
-    fn outside(&self, command: &[&str]) -> Output {
-        Command::new(command[0])
-            .args(&command[1..])
-            .current_dir(self.unit())
-            .env_clear()
-            .env("PATH", PATH)
-            .output()
-            .unwrap()
-    }
-
-    /// The same command where only the toolchain, the unit and `inputs` exist.
-    fn inside(&self, command: &[&str], inputs: &[PathBuf]) -> Output {
-        let mut bwrap = Command::new("bwrap");
-        bwrap.args(["--unshare-all", "--clearenv", "--setenv", "PATH", PATH, "--bind"]).arg(&self.root).arg("/");
-        for input in inputs.iter().chain([&self.unit()]) {
-            bwrap.arg("--bind").arg(input).arg(input);
-        }
-        bwrap.args(["--proc", "/proc", "--dev", "/dev", "--chdir"]).arg(self.unit()).arg("--").args(command);
-        bwrap.output().unwrap()
-    }
-
-    #[track_caller]
-    fn check_driver(&self, command: &[&str]) {
-        let (outside, inside) = (self.outside(command), self.inside(command, &[]));
-        let (outside, inside) = (normalized(&outside.stderr), normalized(&inside.stderr));
-        assert!(outside.contains("cc1"), "{command:?} compiles nothing: {outside}");
-        assert_eq!(outside, inside, "{command:?}");
-    }
-
-    #[track_caller]
-    fn check_object(&self, command: &[&str], inputs: &[PathBuf]) {
-        let object = self.unit().join("out.o");
-        let mut objects = Vec::new();
-        for place in ["outside", "inside"] {
-            let output = if place == "inside" { self.inside(command, inputs) } else { self.outside(command) };
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-            objects.push((fs::read(&object).unwrap(), output.stdout, output.stderr));
-            fs::remove_file(&object).unwrap();
-        }
-        assert!(objects[0] == objects[1], "{command:?} makes another object");
-    }
-}
-
-/// Names of temporary files differ from run to run.
-fn normalized(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let words = text.split_inclusive(char::is_whitespace).map(|word| match word.find("/tmp/") {
-        Some(at) if !word.contains("/var/tmp") => format!("{}TEMPORARY\n", &word[..at]),
-        _ => word.to_owned(),
-    });
-    words.collect()
-}
-
-const C: &str =
-    "#include <stdio.h>\n#include <stddef.h>\nint main(void) { printf(\"%zu\\n\", sizeof(size_t)); return 0; }\n";
-const CPP: &str =
-    "#include <vector>\n#include <string>\nint main() { return std::vector<std::string>(3).size() + __LINE__; }\n";
-const ASSEMBLER: &str = "#include <features.h>\n.globl f\nf: nop\n ret\n";
-
-fn inputs(resources: &str) -> Vec<PathBuf> {
-    let exist = |path: &PathBuf| path.is_dir();
-    INPUTS.iter().map(PathBuf::from).chain([PathBuf::from(resources)]).filter(exist).collect()
-}
-
-fn answer(command: &[&str]) -> String {
-    let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn check_compiles(elsewhere: &Elsewhere, c: &str, cpp: &str, resources: &str) {
-    let inputs = inputs(resources);
-    for directory in &inputs {
-        fs::create_dir_all(elsewhere.root.join(directory.strip_prefix("/").unwrap())).unwrap();
-    }
-    let unit = elsewhere.unit();
-    fs::create_dir_all(elsewhere.root.join(unit.strip_prefix("/").unwrap())).unwrap();
-    for (name, text) in [("a.c", C), ("a.cc", CPP), ("a.S", ASSEMBLER)] {
-        elsewhere.write(name, text);
-    }
-    for (compiler, source) in [(c, "a.c"), (cpp, "a.cc"), (c, "a.S")] {
-        elsewhere.check_object(&[compiler, "-O2", "-g", "-c", source, "-o", "out.o"], &inputs);
-    }
-    elsewhere.check_object(&[c, "-g", "-gsplit-dwarf", "-c", "a.c", "-o", "out.o"], &inputs);
-}
-
 #[test]
 fn gcc_compiles_where_nothing_else_is() {
     let elsewhere = Elsewhere::with(&GCC);
-    check_compiles(&elsewhere, "gcc", "g++", &answer(&["gcc", "-print-file-name=include"]));
-    check_compiles(&elsewhere, "/usr/bin/cc", "/usr/bin/c++", &answer(&["gcc", "-print-file-name=include"]));
+    check_compiles(&elsewhere, "gcc", "g++", &gcc_headers("gcc"));
+    check_compiles(&elsewhere, "/usr/bin/cc", "/usr/bin/c++", &gcc_headers("gcc"));
 }
 
 #[test]
 fn clang_compiles_where_nothing_else_is() {
     let elsewhere = Elsewhere::with(&CLANG);
-    let resources = format!("{}/include", answer(&["clang", "-print-resource-dir"]));
-    check_compiles(&elsewhere, "clang", "clang++", &resources);
-    elsewhere.check_object(&["clang", "-fno-integrated-as", "-c", "a.c", "-o", "out.o"], &inputs(&resources));
+    check_compiles(&elsewhere, "clang", "clang++", &clang_headers("clang"));
+    let command = ["clang", "-fno-integrated-as", "-c", "a.c", "-o", "out.o"];
+    elsewhere.check_object(&command, &inputs(&clang_headers("clang")));
 }
 
 /// Options that make drivers look around.
@@ -206,7 +66,6 @@ const MACHINE_FLAGS: &[&[&str]] = &[];
 
 fn check_drivers(packed: &Packed, drivers: [&str; 2], more: &[&[&str]]) {
     let elsewhere = Elsewhere::with(packed);
-    fs::create_dir_all(elsewhere.root.join(elsewhere.unit().strip_prefix("/").unwrap())).unwrap();
     elsewhere.write("a.c", "");
     elsewhere.write("a.cc", "");
     for (driver, source) in drivers.iter().zip(["a.c", "a.cc"]) {
@@ -235,12 +94,7 @@ fn a_sysroot_selects_another_package() {
     }
     let option = format!("--sysroot={}", sysroot.path().display());
     for compiler in ["gcc", "clang++"] {
-        let mut subject = subject(&format!("/usr/bin/{compiler}"), &[]);
-        subject.selectors = vec![OsString::from(&option)];
-        let package = package(&subject).unwrap();
-        let packed = Packed { archive: archive(&package), package };
-        let elsewhere = Elsewhere::with(&packed);
-        fs::create_dir_all(elsewhere.root.join(elsewhere.unit().strip_prefix("/").unwrap())).unwrap();
+        let elsewhere = Elsewhere::with(&packed_with(&format!("/usr/bin/{compiler}"), &[&option]));
         elsewhere.write("a.cc", "");
         elsewhere.check_driver(&[compiler, "-###", &option, "-c", "a.cc"]);
     }
@@ -291,7 +145,7 @@ fn scripts_and_strangers_are_refused_in_plain_words() {
     let script = directory.path().join("gcc");
     fs::write(&script, "#!/bin/sh\nexec /usr/bin/gcc \"$@\"\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = |path: &str| package(&subject(path, &[])).unwrap_err();
+    let refused = |path: &str| package(&subject(path, &[])).unwrap_err().why;
     let script = script.to_str().unwrap();
     assert!(matches!(refused(script), PackError::Script { .. }));
     assert_eq!(refused(script).to_string(), format!("{script} is a script, not a compiler that could run elsewhere"));
@@ -523,40 +377,59 @@ fn an_assembler_that_comes_earlier_in_the_path_is_taken() {
     assert!(after.manifest.entries.iter().any(|entry| entry.path.as_path() == assembler));
 }
 
-/// A relocated loader, as Yocto's cross compilers have it, knows only what lies beside it.
 #[test]
-#[cfg(target_arch = "x86_64")]
-fn a_loader_of_its_own_brings_its_own_libraries() {
-    let prefix = tempfile::Builder::new().prefix("u").rand_bytes(5).tempdir_in("/tmp").unwrap();
-    let compiler = prefix.path().join("bin/really-gcc");
-    relocated_gcc(prefix.path());
-    let mut program = fs::read(&compiler).unwrap();
-    let old = b"/lib64/ld-linux-x86-64.so.2\0";
-    let at = program.windows(old.len()).position(|bytes| bytes == old).unwrap();
-    let new = format!("{}/l/ld.so\0", prefix.path().display());
-    assert!(new.len() <= old.len());
-    program[at..at + new.len()].copy_from_slice(new.as_bytes());
-    fs::write(&compiler, program).unwrap();
-    let private = prefix.path().join("l");
-    fs::create_dir(&private).unwrap();
-    fs::copy("/lib64/ld-linux-x86-64.so.2", private.join("ld.so")).unwrap();
+fn a_failure_stands_until_a_file_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let compiler = directory.path().join("gcc");
+    let refused = || package(&subject(compiler.to_str().unwrap(), &[])).unwrap_err();
+    let missing = refused();
+    assert!(matches!(missing.why, PackError::Missing) && missing.is_settled() && missing.is_current());
+    fs::write(&compiler, "#!/bin/sh\n").unwrap();
+    assert!(!missing.is_current());
 
-    let subject = subject(compiler.to_str().unwrap(), &[]);
-    let refused = package(&subject).unwrap_err();
-    assert!(matches!(&refused, PackError::MissingLibrary { needed_by, .. } if *needed_by == compiler), "{refused}");
-    let libraries = Command::new("readelf").arg("-d").arg(&compiler).env("LC_ALL", "C").output().unwrap();
-    let libraries = String::from_utf8(libraries.stdout).unwrap();
-    let needed = libraries.lines().filter(|line| line.contains("(NEEDED)"));
-    let needed = needed.filter_map(|line| line.split(['[', ']']).nth(1));
-    // The loader itself is there under another name, and known by its soname.
-    let needed: Vec<_> = needed.filter(|name| !name.starts_with("ld-linux")).collect();
-    for name in &needed {
-        fs::copy(Path::new("/lib/x86_64-linux-gnu").join(name), private.join(name)).unwrap();
+    let script = refused();
+    assert!(matches!(script.why, PackError::Script { .. }) && script.is_settled() && script.is_current());
+    fs::write(directory.path().join("other"), "").unwrap();
+    assert!(script.is_current(), "it has nothing to do with this");
+    fs::write(&compiler, "#!/bin/sh\nexec gcc\n").unwrap();
+    assert!(!script.is_current());
+}
+
+#[test]
+fn a_library_that_is_missing_may_come() {
+    need(&[("/usr/bin/patchelf", "patchelf")]);
+    let directory = tempfile::tempdir().unwrap();
+    let assembler = directory.path().join("as");
+    copy("/usr/bin/as", &assembler);
+    let rpath = ["--force-rpath", "--set-rpath", directory.path().to_str().unwrap()];
+    for change in [&["--add-needed", "libneeded.so.1"][..], &rpath] {
+        assert!(Command::new("patchelf").args(change).arg(&assembler).status().unwrap().success());
     }
-    let package = package(&subject).unwrap();
-    for name in needed.iter().copied().chain(["ld.so"]) {
-        let library = private.join(name);
-        assert!(package.manifest.entries.iter().any(|entry| entry.path.as_path() == library), "{name}");
+    let path = format!("{}:{PATH}", directory.path().display());
+    let subject = subject("/usr/bin/gcc", &[("PATH", &path)]);
+    let refused = package(&subject).unwrap_err();
+    assert!(matches!(&refused.why, PackError::MissingLibrary { name, .. } if name == "libneeded.so.1"), "{refused}");
+    assert!(refused.is_settled() && refused.is_current());
+    let (_, library) = libraries(Path::new("/usr/bin/as")).swap_remove(0);
+    copy(library, directory.path().join("libneeded.so.1"));
+    assert!(!refused.is_current());
+    assert!(package(&subject).is_ok());
+}
+
+#[test]
+fn static_programs_need_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("as.c");
+    fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let path = format!("{}:{PATH}", directory.path().display());
+    for options in [&["-static"][..], &["-static-pie"]] {
+        let assembler = directory.path().join("as");
+        let built = Command::new("gcc").args(options).arg(&source).arg("-o").arg(&assembler).status().unwrap();
+        assert!(built.success());
+        let files = Packed::of(package(&subject("/usr/bin/gcc", &[("PATH", &path)])).unwrap()).files();
+        assert!(files.contains(&assembler.to_str().unwrap().to_owned()));
+        let other = fs::canonicalize("/usr/bin/as").unwrap().display().to_string();
+        assert!(!files.contains(&other), "the machine's own assembler came along");
     }
 }
 

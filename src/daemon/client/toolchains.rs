@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::engine::toolchain::driver::Identity;
 use crate::model::causes::with_causes;
-use crate::os::toolchain::{self, Package, Subject};
+use crate::os::toolchain::{self, Package, Subject, Unpackable};
 
 /// One outcome for all that wait for it.
 type Shared<T> = Arc<OnceCell<Result<Arc<T>, Mishap>>>;
@@ -19,20 +19,27 @@ type Shared<T> = Arc<OnceCell<Result<Arc<T>, Mishap>>>;
 /// by then, and by the digests when the archive is written.
 const CURRENT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a failure is believed: long enough for a build not to ask once for each unit, short enough that whoever has
-/// mended what was wrong need not know that there is a daemon.
+/// How long a failure is believed that no change of a file would end: long enough for a build not to ask once for each unit,
+/// short enough that whoever has mended what was wrong need not know that there is a daemon.
 const FAILURES_KEPT: Duration = Duration::from_secs(30);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Toolchains {
     identities: Mutex<BTreeMap<FileStamp, Shared<Identity>>>,
     packages: Mutex<BTreeMap<Subject, Packaged>>,
-    failures_kept: Duration,
+    patience: Patience,
 }
 
-impl Default for Toolchains {
+/// How long things are believed without a look.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    packages: Duration,
+    failures: Duration,
+}
+
+impl Default for Patience {
     fn default() -> Self {
-        Self { identities: Mutex::default(), packages: Mutex::default(), failures_kept: FAILURES_KEPT }
+        Self { packages: CURRENT_EVERY, failures: FAILURES_KEPT }
     }
 }
 
@@ -47,11 +54,26 @@ struct Packaged {
 struct Mishap {
     detail: String,
     since: Instant,
+    /// What the failure depends on, where it is a matter of files.
+    settled: Option<Arc<Unpackable>>,
 }
 
 impl Mishap {
     fn of(error: &dyn std::error::Error) -> Self {
-        Self { detail: with_causes(error), since: Instant::now() }
+        Self { detail: with_causes(error), since: Instant::now(), settled: None }
+    }
+
+    fn of_package(unpackable: Unpackable) -> Self {
+        let mishap = Self::of(&unpackable);
+        Self { settled: Some(Arc::new(unpackable)).filter(|unpackable| unpackable.is_settled()), ..mishap }
+    }
+
+    /// Whether trying again would only show the same.
+    fn stands(&self, patience: Patience) -> bool {
+        match &self.settled {
+            Some(unpackable) => unpackable.is_current(),
+            None => self.since.elapsed() < patience.failures,
+        }
     }
 }
 
@@ -89,7 +111,7 @@ impl Toolchains {
             let compiler = compiler.to_owned();
             let ask = move || toolchain::identify(&compiler).map(Arc::new).map_err(|error| Mishap::of(&error));
             match outcome(&cell, ask).await {
-                Err(mishap) if is_old && self.is_forgotten(&mishap) => {
+                Err(mishap) if is_old && !mishap.stands(self.patience) => {
                     let mut identities = lock(&self.identities);
                     if identities.get(&stamp).is_some_and(|now| Arc::ptr_eq(now, &cell)) {
                         identities.remove(&stamp);
@@ -112,13 +134,13 @@ impl Toolchains {
                 .clone();
             let is_old = known.package.initialized();
             let wanted = subject.clone();
-            let pack = move || toolchain::package(&wanted).map(Arc::new).map_err(|error| Mishap::of(&error));
+            let pack = move || toolchain::package(&wanted).map(Arc::new).map_err(Mishap::of_package);
             let outcome = outcome(&known.package, pack).await;
-            let is_current = match &outcome {
-                Ok(package) => known.is_fresh() || package.is_current(),
-                Err(mishap) => !is_old || !self.is_forgotten(mishap),
+            let stands = || match &outcome {
+                Ok(package) => package.is_current(),
+                Err(mishap) => mishap.stands(self.patience),
             };
-            if is_current {
+            if !is_old || known.is_fresh(self.patience.packages) || stands() {
                 return outcome.map_err(|mishap| mishap.detail);
             }
             let mut packages = lock(&self.packages);
@@ -126,10 +148,6 @@ impl Toolchains {
                 packages.remove(subject);
             }
         }
-    }
-
-    fn is_forgotten(&self, mishap: &Mishap) -> bool {
-        mishap.since.elapsed() >= self.failures_kept
     }
 }
 
@@ -144,9 +162,9 @@ async fn outcome<T: Send + Sync + 'static>(
 
 impl Packaged {
     /// True where it was looked at a moment ago; otherwise that is to be done now, by whoever asked.
-    fn is_fresh(&self) -> bool {
+    fn is_fresh(&self, kept: Duration) -> bool {
         let mut checked = lock(&self.checked);
-        if checked.elapsed() < CURRENT_EVERY {
+        if checked.elapsed() < kept {
             return true;
         }
         *checked = Instant::now();
@@ -170,23 +188,53 @@ mod tests {
         tokio::runtime::Runtime::new().unwrap().block_on(work)
     }
 
+    fn subject(compiler: &Path) -> Subject {
+        let variables = Variables::of([("PATH", "/usr/bin:/bin")]);
+        Subject { compiler: compiler.to_owned(), selectors: Vec::new(), variables }
+    }
+
+    fn patient(packages: Duration, failures: Duration) -> Toolchains {
+        Toolchains { patience: Patience { packages, failures }, ..Toolchains::default() }
+    }
+
+    fn script(path: &Path, text: &str) {
+        std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
     /// The script stays what it is; what it starts is mended.
     #[test]
-    fn failures_are_believed_for_a_while() {
+    fn failures_of_the_moment_are_believed_for_a_while() {
         for (failures_kept, is_mended) in [(FAILURES_KEPT, false), (Duration::ZERO, true)] {
             let directory = tempfile::tempdir().unwrap();
-            let (script, real) = (directory.path().join("cc"), directory.path().join("real-gcc"));
-            std::fs::write(&script, format!("#!/bin/sh\nexec {} \"$@\"\n", real.display())).unwrap();
-            std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
-            let toolchains = Toolchains { failures_kept, ..Toolchains::default() };
-            let compiler = real.clone();
-            let subject =
-                Subject { compiler, selectors: Vec::new(), variables: Variables::of([("PATH", "/usr/bin:/bin")]) };
-            assert!(wait(toolchains.identify(&script)).is_err() && wait(toolchains.package(&subject)).is_err());
+            let (compiler, real) = (directory.path().join("cc"), directory.path().join("real-gcc"));
+            script(&compiler, &format!("exec {} \"$@\"", real.display()));
+            let toolchains = patient(CURRENT_EVERY, failures_kept);
+            assert!(wait(toolchains.identify(&compiler)).is_err());
             symlink("/usr/bin/gcc", &real).unwrap();
-            assert_eq!(wait(toolchains.identify(&script)).is_ok(), is_mended);
-            assert_eq!(wait(toolchains.package(&subject)).is_ok(), is_mended);
+            assert_eq!(wait(toolchains.identify(&compiler)).is_ok(), is_mended);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_packaged_stays_so_until_a_file_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let compiler = directory.path().join("gcc");
+        let toolchains = patient(Duration::ZERO, Duration::ZERO);
+        let package = || wait(toolchains.package(&subject(&compiler)));
+        let attempt = || lock(&toolchains.packages)[&subject(&compiler)].package.clone();
+        assert!(package().unwrap_err().contains("not there"));
+        let first = attempt();
+        assert!(package().is_err() && Arc::ptr_eq(&first, &attempt()), "it was tried again");
+
+        script(&compiler, "exec /usr/bin/gcc \"$@\"");
+        assert!(package().unwrap_err().contains("is a script"));
+        let second = attempt();
+        assert!(package().is_err() && Arc::ptr_eq(&second, &attempt()), "it was tried again");
+
+        std::fs::remove_file(&compiler).unwrap();
+        symlink("/usr/bin/gcc", &compiler).unwrap();
+        assert!(package().is_ok());
     }
 
     #[test]

@@ -19,9 +19,12 @@ pub(super) fn add(driver: &Driver<'_>, tree: &mut Tree) -> Result<Vec<PathBuf>, 
     }
     let compilers = ["cc1", "cc1plus"].map(OsStr::new);
     if !programs.iter().any(|program| program.file_name().is_some_and(|name| compilers.contains(&name))) {
-        return Err(PackError::MissingProgram { name: "cc1" });
+        return Err(missing(driver, "cc1", tree)?);
     }
-    programs.push(program(driver, "as", tree)?.ok_or(PackError::MissingProgram { name: "as" })?);
+    match program(driver, "as", tree)? {
+        Some(assembler) => programs.push(assembler),
+        None => return Err(missing(driver, "as", tree)?),
+    }
 
     for file in ["liblto_plugin.so", "specs"] {
         tree.add_file(&path_in(&driver.ask(&[&format!("-print-file-name={file}")])?))?;
@@ -37,6 +40,14 @@ const PROGRAMS: &[&str] = &["cc1", "cc1plus", "objcopy", "lto-wrapper"];
 fn program(driver: &Driver<'_>, name: &'static str, tree: &mut Tree) -> Result<Option<PathBuf>, PackError> {
     let answer = path_in(&driver.ask(&[&format!("-print-prog-name={name}")])?);
     add_named_program(&answer, driver.search_path, tree)
+}
+
+/// The failure for want of a program, which is over as soon as the driver would find one.
+fn missing(driver: &Driver<'_>, name: &'static str, tree: &mut Tree) -> Result<PackError, PackError> {
+    for directory in driver::search_directories(&driver.ask(&["-print-search-dirs"])?) {
+        tree.watch(&directory.join(name))?;
+    }
+    Ok(PackError::MissingProgram { name })
 }
 
 /// The driver drops directories that do not exist from what it hands on, and reads specs from those that do.

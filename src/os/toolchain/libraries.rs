@@ -65,9 +65,11 @@ impl Libraries {
     }
 
     fn load(&self, name: &OsStr, by: &Object, loader: &Loader, tree: &mut Tree) -> Result<Object, PackError> {
-        let (path, needs) = self
-            .find(name, by, loader)
-            .ok_or_else(|| PackError::MissingLibrary { name: name.to_owned(), needed_by: by.path.clone() })?;
+        let Some((path, needs)) = self.candidates(name, by, loader).find_map(|path| fitting(path, by)) else {
+            // Whatever comes to one of these places may mend it.
+            self.candidates(name, by, loader).try_for_each(|path| tree.watch(&path))?;
+            return Err(PackError::MissingLibrary { name: name.to_owned(), needed_by: by.path.clone() });
+        };
         tree.add(&path)?;
         self.make_findable(&path, by, loader, tree)?;
         let mut inherited = match needs.runpath.is_empty() {
@@ -78,15 +80,19 @@ impl Libraries {
         Ok(Object { path, needs, inherited })
     }
 
-    fn find(&self, name: &OsStr, by: &Object, loader: &Loader) -> Option<(PathBuf, Needs)> {
-        if name.as_bytes().contains(&b'/') {
-            let path = PathBuf::from(name);
-            return path.is_absolute().then(|| fitting(path, by)).flatten();
-        }
+    /// Where the library could be, in the order in which the loader looks.
+    fn candidates(&self, name: &OsStr, by: &Object, loader: &Loader) -> impl Iterator<Item = PathBuf> {
+        let (given, directories) = match name.as_bytes().contains(&b'/') {
+            true => (Some(PathBuf::from(name)).filter(|path| path.is_absolute()), Vec::new()),
+            false => (None, self.directories(by, loader)),
+        };
+        let name = name.to_owned();
+        given.into_iter().chain(directories.into_iter().map(move |directory| directory.join(&name)))
+    }
+
+    fn directories(&self, by: &Object, loader: &Loader) -> Vec<PathBuf> {
         let configured = if loader.is_system() { self.configured.as_slice() } else { &[] };
-        let own = own_directories(by, loader);
-        let directories = own.iter().chain(configured).cloned().chain(loader.default_directories());
-        directories.map(|directory| directory.join(name)).find_map(|path| fitting(path, by))
+        [own_directories(by, loader).as_slice(), configured, &loader.default_directories()].concat()
     }
 
     /// Where only the cache leads to a library, the tree gets a symlink to it in the loader's first default directory.

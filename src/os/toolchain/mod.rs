@@ -18,7 +18,7 @@ mod tree;
 mod unpack;
 
 pub use archive::ArchiveError;
-pub use pack::{PackError, Package, Subject, Variables, package};
+pub use pack::{PackError, Package, Subject, Unpackable, Variables, package};
 pub use probe::{ProbeError, identify};
 pub use program::normal_path;
 pub use store::{Held, StoreError, Stored, ToolchainStore};

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -15,13 +16,14 @@ use crate::engine::toolchain::driver::{self, Family, Identity};
 use crate::engine::toolchain::locale::LocaleVariables;
 use crate::model::digest::DigestBuilder;
 use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
-use crate::model::toolchain::{LAUNCHERS, ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
+use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
 use crate::os::process::SpawnError;
 use crate::os::toolchain::archive::{self, ArchiveError};
 use crate::os::toolchain::ask::{AskError, Driver};
 use crate::os::toolchain::elf::ElfError;
 use crate::os::toolchain::libraries::Libraries;
 use crate::os::toolchain::probe::{self, ProbeError};
+use crate::os::toolchain::program::is_launcher;
 use crate::os::toolchain::tree::{Node, Sources, Stamp, Tree, TreeError};
 use crate::os::toolchain::{clang, gcc, locale};
 
@@ -45,6 +47,10 @@ impl Variables {
     pub fn of<N: Into<OsString>, V: Into<OsString>>(environment: impl IntoIterator<Item = (N, V)>) -> Self {
         let pairs = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
         Self(pairs.filter(|(name, _)| RELEVANT.iter().any(|relevant| name == relevant)).collect())
+    }
+
+    pub(super) fn search_path(&self) -> &OsStr {
+        self.value("PATH")
     }
 
     fn value(&self, name: &str) -> &OsStr {
@@ -103,6 +109,57 @@ impl From<SpawnError> for PackError {
     }
 }
 
+impl PackError {
+    /// True where asking again would end alike as long as no file changes. False where it may have been the moment's trouble: a
+    /// program that did not run, a file that could not be read.
+    fn is_settled(&self) -> bool {
+        match self {
+            Self::Probe(_) | Self::Ask(_) | Self::Read { .. } | Self::Tree(TreeError::Look { .. }) => false,
+            Self::Program { source, .. } => !matches!(source, ElfError::Read(_)),
+            Self::Relative
+            | Self::Missing
+            | Self::Script { .. }
+            | Self::Launcher { .. }
+            | Self::MissingProgram { .. }
+            | Self::MissingLibrary { .. }
+            | Self::AmbiguousLibrary { .. }
+            | Self::Tree(TreeError::Name { .. } | TreeError::TooManyEntries)
+            | Self::TooLarge => true,
+        }
+    }
+}
+
+/// A compiler that cannot be packaged, with what that was found by.
+#[derive(Debug)]
+pub struct Unpackable {
+    pub why: PackError,
+    sources: Box<Sources>,
+}
+
+impl Unpackable {
+    /// True where only a change of files can make a difference.
+    pub fn is_settled(&self) -> bool {
+        self.why.is_settled()
+    }
+
+    /// True while nothing has changed that was looked at on the way to the failure.
+    pub fn is_current(&self) -> bool {
+        self.sources.are_current()
+    }
+}
+
+impl fmt::Display for Unpackable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.why.fmt(f)
+    }
+}
+
+impl std::error::Error for Unpackable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.why.source()
+    }
+}
+
 /// A compiler ready to travel. Its files stay where they are until [`Package::write_archive`] reads them.
 #[derive(Debug)]
 pub struct Package {
@@ -113,30 +170,41 @@ pub struct Package {
     sources: Sources,
 }
 
-/// Finds and hashes what `subject` needs. Takes a fraction of a second; callers keep the result while it is current.
-pub fn package(subject: &Subject) -> Result<Package, PackError> {
-    let search_path = subject.variables.value("PATH");
-    let driver = Driver { path: &subject.compiler, selectors: &subject.selectors, search_path };
+/// Finds and hashes what `subject` needs. Takes a fraction of a second; callers keep the outcome while it is current.
+///
+/// # Errors
+/// Why there is none, with what that depends on.
+pub fn package(subject: &Subject) -> Result<Package, Unpackable> {
     let mut tree = Tree::default();
+    let found = find(subject, &mut tree);
+    Package::new(found, tree)
+}
+
+fn find(subject: &Subject, tree: &mut Tree) -> Result<Identity, PackError> {
+    let search_path = subject.variables.search_path();
+    let driver = Driver { path: &subject.compiler, selectors: &subject.selectors, search_path };
     if !subject.compiler.is_absolute() {
         return Err(PackError::Relative);
     }
-    let program = tree.add_file(&subject.compiler)?.ok_or(PackError::Missing)?;
+    let Some(program) = tree.add_file(&subject.compiler)? else {
+        tree.watch(&subject.compiler)?;
+        return Err(PackError::Missing);
+    };
     check_program(&program)?;
     let identity = probe::identify_by(&driver)?;
 
     let mut programs = match identity.family {
-        Family::Gcc => gcc::add(&driver, &mut tree)?,
-        Family::Clang => clang::add(&driver, &mut tree)?,
+        Family::Gcc => gcc::add(&driver, tree)?,
+        Family::Clang => clang::add(&driver, tree)?,
     };
-    programs.extend(add_siblings(&driver, &identity, &program, &mut tree)?);
+    programs.extend(add_siblings(&driver, &identity, &program, tree)?);
     programs.push(program);
-    let libraries = Libraries::configured(&mut tree)?;
+    let libraries = Libraries::configured(tree)?;
     for program in &programs {
-        libraries.add_needs(program, &mut tree)?;
+        libraries.add_needs(program, tree)?;
     }
-    add_surroundings(subject, &identity, &mut tree)?;
-    Package::hashed(identity, tree)
+    add_surroundings(subject, &identity, tree)?;
+    Ok(identity)
 }
 
 /// Adds a program that a driver names by its path, or by its bare name when `PATH` shall decide, and tells where it lies.
@@ -155,15 +223,14 @@ pub(super) fn add_named_program(
             return Ok(tree.add_file(&candidate)?);
         }
         // One that appears there later is the one that drivers take then.
-        tree.expect_absent(candidate);
+        tree.watch(&candidate)?;
     }
     Ok(None)
 }
 
 /// Says no early, before anything is run, to what would only fail elsewhere.
 fn check_program(program: &Path) -> Result<(), PackError> {
-    let name = program.file_name().unwrap_or_default();
-    if LAUNCHERS.iter().any(|launcher| name == *launcher) {
+    if is_launcher(program) {
         return Err(PackError::Launcher { path: program.to_owned() });
     }
     match crate::os::toolchain::elf::read(program) {
@@ -224,23 +291,30 @@ fn add_surroundings(subject: &Subject, identity: &Identity, tree: &mut Tree) -> 
     Ok(())
 }
 
+fn hashed(sources: &Sources) -> Result<ToolchainManifest, PackError> {
+    let mut manifest = ToolchainManifest::default();
+    for (path, node) in &sources.nodes {
+        let node = match node {
+            Node::Directory => ToolchainNode::Directory,
+            Node::Symlink { target } => ToolchainNode::Symlink { target: target.clone().into_vec().into() },
+            Node::File(stamp) => hash(path.as_path(), stamp)?,
+            Node::Made(node) => node.clone(),
+        };
+        manifest.entries.push(ToolchainEntry { path: path.clone(), node });
+    }
+    if manifest.bytes() > TOOLCHAIN_BYTES_MAX {
+        return Err(PackError::TooLarge);
+    }
+    Ok(manifest)
+}
+
 impl Package {
-    fn hashed(identity: Identity, tree: Tree) -> Result<Self, PackError> {
+    fn new(found: Result<Identity, PackError>, tree: Tree) -> Result<Self, Unpackable> {
         let sources = tree.into_sources();
-        let mut manifest = ToolchainManifest::default();
-        for (path, node) in &sources.nodes {
-            let node = match node {
-                Node::Directory => ToolchainNode::Directory,
-                Node::Symlink { target } => ToolchainNode::Symlink { target: target.clone().into_vec().into() },
-                Node::File(stamp) => hash(path.as_path(), stamp)?,
-                Node::Made(node) => node.clone(),
-            };
-            manifest.entries.push(ToolchainEntry { path: path.clone(), node });
+        match found.and_then(|identity| Ok((identity, hashed(&sources)?))) {
+            Ok((identity, manifest)) => Ok(Self { id: manifest.id(), manifest, identity, sources }),
+            Err(why) => Err(Unpackable { why, sources: Box::new(sources) }),
         }
-        if manifest.bytes() > TOOLCHAIN_BYTES_MAX {
-            return Err(PackError::TooLarge);
-        }
-        Ok(Self { id: manifest.id(), manifest, identity, sources })
     }
 
     /// True while nothing has changed that the package was made from: some hundred calls of `stat`.

@@ -1,7 +1,9 @@
-//! One path for a compiler, however a build writes it.
+//! One path for a compiler, however a build writes it, and what is no compiler although it is called like one.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+
+use crate::model::toolchain::LAUNCHERS;
 
 /// `path`, which is absolute, without `.` and `..`. It leads to the same file by the same name: what comes before a `..` is
 /// resolved where it is a symlink, and nothing else.
@@ -23,6 +25,12 @@ pub fn normal_path(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(normal)
+}
+
+/// Whether `program` really is one that goes by compilers' names and starts the compiler: ccache, distcc, farcc itself.
+pub(super) fn is_launcher(program: &Path) -> bool {
+    let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
+    real.file_name().is_some_and(|name| LAUNCHERS.iter().any(|launcher| name == *launcher))
 }
 
 #[cfg(test)]

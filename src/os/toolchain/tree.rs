@@ -193,21 +193,19 @@ impl Tree {
         paths.filter_map(Path::parent).map(Path::to_owned).collect()
     }
 
-    /// Counts the toolchain as changed as soon as a name appears in, or vanishes from, this directory, or the file changes.
+    /// Counts the toolchain as changed as soon as a name appears in, or vanishes from, this directory, or the file changes, or
+    /// appears.
     pub(super) fn watch(&mut self, path: &Path) -> Result<(), TreeError> {
         match fs::metadata(path) {
             Ok(metadata) => {
                 self.sources.watched.insert(path.to_owned(), Stamp::of(&metadata));
-                Ok(())
             }
-            Err(error) if is_absence(&error) => Ok(()),
-            Err(source) => Err(TreeError::Look { path: path.to_owned(), source }),
+            Err(error) if is_absence(&error) => {
+                self.sources.absent.insert(path.to_owned());
+            }
+            Err(source) => return Err(TreeError::Look { path: path.to_owned(), source }),
         }
-    }
-
-    /// Counts the toolchain as changed as soon as something is at `path`.
-    pub(super) fn expect_absent(&mut self, path: PathBuf) {
-        self.sources.absent.insert(path);
+        Ok(())
     }
 
     pub(super) fn into_sources(self) -> Sources {
