@@ -203,6 +203,8 @@ pub const DRIVER_ANSWER_BYTES_MAX: usize = 4 << 20;
 pub const DRIVER_ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Program headers and the dynamic section of an ELF file have a few kilobytes.
 pub const ELF_DYNAMIC_BYTES_MAX: u64 = 1 << 20;
+/// A dynamic loader, read for what is compiled into it. They have some hundred kilobytes; musl's is its whole C library.
+pub const LOADER_BYTES_MAX: u64 = 16 << 20;
 /// Read and hashed at once: past this size a larger buffer gains nothing.
 pub const COPY_BYTES: usize = 256 << 10;
 /// What a decompressor may need for one toolchain. Archives of ours, at zstd's level 3, want 2 MB.

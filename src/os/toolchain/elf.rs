@@ -1,6 +1,7 @@
 //! What an ELF file says about the files it needs, read in a few small pieces: its symbols are never looked at.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use goblin::container::Ctx;
 use goblin::elf::dynamic::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRTAB, Dynamic};
+use goblin::elf::header::{EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
 use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_LOAD, ProgramHeader};
 use goblin::elf::{Elf, Header};
 
@@ -17,8 +19,7 @@ use crate::model::limits::{ELF_DYNAMIC_BYTES_MAX, PATH_BYTES_MAX};
 /// Needs of one program or library.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
-    /// Class, byte order and machine: a loader skips libraries that differ.
-    pub(super) kind: (bool, bool, u16),
+    pub(super) kind: Kind,
     /// None for libraries and static programs.
     pub(super) interpreter: Option<PathBuf>,
     pub(super) libraries: Vec<OsString>,
@@ -26,6 +27,46 @@ pub(super) struct Needs {
     pub(super) runpath: Vec<u8>,
     pub(super) soname: Option<OsString>,
 }
+
+/// What a file was made for: a loader skips libraries that differ in any of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kind {
+    is_64_bit: bool,
+    is_little_endian: bool,
+    machine: u16,
+}
+
+impl Kind {
+    /// Whether jobs can run it: their filter ends 32-bit programs, and builders have the client's architecture.
+    pub(super) fn is_native(self) -> bool {
+        self.is_64_bit && self.name() == Some(std::env::consts::ARCH)
+    }
+
+    fn name(self) -> Option<&'static str> {
+        MACHINES.iter().find(|(machine, _)| *machine == self.machine).map(|(_, name)| *name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = if self.is_64_bit { 64 } else { 32 };
+        match self.name() {
+            Some(name) => write!(f, "{name} ({bits}-bit)"),
+            None => write!(f, "machine {} ({bits}-bit)", self.machine),
+        }
+    }
+}
+
+/// Names as the kernel has them, where 64-bit ones differ from 32-bit ones: those of 64 bits.
+const MACHINES: &[(u16, &str)] = &[
+    (EM_386, "i386"),
+    (EM_ARM, "arm"),
+    (EM_X86_64, "x86_64"),
+    (EM_AARCH64, "aarch64"),
+    (EM_RISCV, "riscv64"),
+    (EM_PPC64, "ppc64"),
+    (EM_S390, "s390x"),
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum ElfError {
@@ -50,7 +91,11 @@ pub(super) fn read(path: &Path) -> Result<Needs, ElfError> {
     let mut segments = segments(&file, &header, context)?;
 
     let mut needs = Needs {
-        kind: (context.container.is_big(), context.le.is_little(), header.e_machine),
+        kind: Kind {
+            is_64_bit: context.container.is_big(),
+            is_little_endian: context.le.is_little(),
+            machine: header.e_machine,
+        },
         interpreter: interpreter(&file, &segments)?,
         ..Needs::default()
     };
@@ -153,6 +198,15 @@ mod tests {
         assert!(needs.interpreter.unwrap().is_absolute());
         assert!(needs.libraries.iter().any(|library| library.to_string_lossy().starts_with("libc.so")));
         assert!(needs.soname.is_none());
+        assert!(needs.kind.is_native(), "{}", needs.kind);
+    }
+
+    #[test]
+    fn other_machines_have_names() {
+        let kind = |is_64_bit, machine| Kind { is_64_bit, is_little_endian: true, machine };
+        assert_eq!(kind(false, EM_386).to_string(), "i386 (32-bit)");
+        assert_eq!(kind(true, 9999).to_string(), "machine 9999 (64-bit)");
+        assert!(!kind(false, EM_X86_64).is_native() && !kind(false, EM_AARCH64).is_native(), "x32 and its like");
     }
 
     #[test]

@@ -4,21 +4,32 @@
 //! libraries for special hardware, and `ld.so.cache`: it lists every library of this machine, so that it would make a new
 //! toolchain of each unrelated package; a library that only the cache leads to gets a symlink in a default directory.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::engine::toolchain::loader::{self, ConfLine, Loader};
+use crate::engine::toolchain::loader::{self, ConfLine, Configuration, Loader};
+use crate::model::limits::LOADER_BYTES_MAX;
 use crate::os::toolchain::elf::{self, ElfError, Needs};
 use crate::os::toolchain::pack::PackError;
 use crate::os::toolchain::tree::{Tree, is_absence, list};
 
-/// The directories that `ld.so.conf` names, in their order.
-#[derive(Debug)]
+/// The directories that loaders' configurations name, each read once.
+#[derive(Debug, Default)]
 pub(super) struct Libraries {
+    configured: BTreeMap<Configuration, Vec<PathBuf>>,
+}
+
+/// A loader with the directories that it is configured to search.
+struct Search {
+    loader: Loader,
+    /// Before the defaults, by way of a cache.
     configured: Vec<PathBuf>,
+    /// Last.
+    defaults: Vec<PathBuf>,
 }
 
 /// A program or library whose needs are being resolved.
@@ -30,33 +41,34 @@ struct Object {
 }
 
 impl Libraries {
-    /// Reads the machine's configuration.
-    pub(super) fn configured(tree: &mut Tree) -> Result<Self, PackError> {
-        let mut configured = Vec::new();
-        read_conf(Path::new("/etc/ld.so.conf"), CONF_DEPTH_MAX, &mut configured, tree)?;
-        tree.watch(Path::new("/etc/ld.so.cache"))?;
-        Ok(Self { configured })
-    }
-
     /// Adds the loader of `program` and everything it loads. `program` is a physical path.
-    pub(super) fn add_needs(&self, program: &Path, tree: &mut Tree) -> Result<(), PackError> {
+    pub(super) fn add_needs(&mut self, program: &Path, tree: &mut Tree) -> Result<(), PackError> {
         let needs = read(program)?;
+        if !needs.kind.is_native() {
+            return Err(PackError::OtherMachine { path: program.to_owned(), kind: needs.kind });
+        }
         let Some(interpreter) = needs.interpreter.clone() else { return Ok(()) };
         let missing = || PackError::MissingLibrary { name: interpreter.clone().into(), needed_by: program.to_owned() };
-        let real = tree.add_file(&interpreter)?.ok_or_else(missing)?;
-        let loader = Loader::at(&real);
+        let real = match tree.add_file(&interpreter)? {
+            Some(real) => real,
+            None => {
+                tree.watch(&interpreter)?;
+                return Err(missing());
+            }
+        };
+        let search = self.search(&interpreter, &real, tree)?;
         // libc needs the loader by its name, and that is loaded already.
         let mut loaded: BTreeSet<OsString> = read(&real)?.soname.into_iter().collect();
         loaded.extend(interpreter.file_name().map(OsStr::to_owned));
 
-        let inherited = loader.expand(&needs.rpath, parent(program));
+        let inherited = search.loader.expand(&needs.rpath, parent(program));
         let mut queue = VecDeque::from([Object { path: program.to_owned(), needs, inherited }]);
         while let Some(object) = queue.pop_front() {
             for name in object.needs.libraries.clone() {
                 if !loaded.insert(name.clone()) {
                     continue;
                 }
-                let library = self.load(&name, &object, &loader, tree)?;
+                let library = search.load(&name, &object, tree)?;
                 loaded.extend(library.needs.soname.clone());
                 queue.push_back(library);
             }
@@ -64,16 +76,56 @@ impl Libraries {
         Ok(())
     }
 
-    fn load(&self, name: &OsStr, by: &Object, loader: &Loader, tree: &mut Tree) -> Result<Object, PackError> {
-        let Some((path, needs)) = self.candidates(name, by, loader).find_map(|path| fitting(path, by)) else {
+    fn search(&mut self, named: &Path, real: &Path, tree: &mut Tree) -> Result<Search, PackError> {
+        let mut file = Vec::new();
+        let read = File::open(real).and_then(|content| content.take(LOADER_BYTES_MAX).read_to_end(&mut file));
+        read.map_err(|source| PackError::Read { path: real.to_owned(), source })?;
+        let loader = Loader::new(named, real, &file);
+        let defaults = loader.default_directories().to_vec();
+        let Some(configuration) = loader.configuration().cloned() else {
+            return Ok(Search { loader, configured: Vec::new(), defaults });
+        };
+        let directories = self.configured(&configuration, tree)?;
+        Ok(match configuration {
+            Configuration::Conf(_) => Search { loader, configured: directories, defaults },
+            Configuration::Path(_) if directories.is_empty() => Search { loader, configured: Vec::new(), defaults },
+            Configuration::Path(_) => Search { loader, configured: Vec::new(), defaults: directories },
+        })
+    }
+
+    fn configured(&mut self, configuration: &Configuration, tree: &mut Tree) -> Result<Vec<PathBuf>, PackError> {
+        if let Some(known) = self.configured.get(configuration) {
+            return Ok(known.clone());
+        }
+        let mut directories = Vec::new();
+        match configuration {
+            Configuration::Conf(file) => {
+                read_conf(file, CONF_DEPTH_MAX, &mut directories, tree)?;
+                tree.watch(&file.with_extension("cache"))?;
+            }
+            // It belongs into the tree: this loader has no cache that a symlink could stand for.
+            Configuration::Path(file) => {
+                tree.add_file(file)?;
+                tree.watch(file)?;
+                directories = loader::parse_musl_path(&read_if_there(file)?.unwrap_or_default());
+            }
+        }
+        self.configured.insert(configuration.clone(), directories.clone());
+        Ok(directories)
+    }
+}
+
+impl Search {
+    fn load(&self, name: &OsStr, by: &Object, tree: &mut Tree) -> Result<Object, PackError> {
+        let Some((path, needs)) = self.candidates(name, by).find_map(|path| fitting(path, by)) else {
             // Whatever comes to one of these places may mend it.
-            self.candidates(name, by, loader).try_for_each(|path| tree.watch(&path))?;
+            self.candidates(name, by).try_for_each(|path| tree.watch(&path))?;
             return Err(PackError::MissingLibrary { name: name.to_owned(), needed_by: by.path.clone() });
         };
         tree.add(&path)?;
-        self.make_findable(&path, by, loader, tree)?;
+        self.make_findable(&path, by, tree)?;
         let mut inherited = match needs.runpath.is_empty() {
-            true => loader.expand(&needs.rpath, parent(&path)),
+            true => self.loader.expand(&needs.rpath, parent(&path)),
             false => Vec::new(),
         };
         inherited.extend_from_slice(&by.inherited);
@@ -81,45 +133,42 @@ impl Libraries {
     }
 
     /// Where the library could be, in the order in which the loader looks.
-    fn candidates(&self, name: &OsStr, by: &Object, loader: &Loader) -> impl Iterator<Item = PathBuf> {
+    fn candidates(&self, name: &OsStr, by: &Object) -> impl Iterator<Item = PathBuf> {
         let (given, directories) = match name.as_bytes().contains(&b'/') {
             true => (Some(PathBuf::from(name)).filter(|path| path.is_absolute()), Vec::new()),
-            false => (None, self.directories(by, loader)),
+            false => (None, self.directories(by)),
         };
         let name = name.to_owned();
         given.into_iter().chain(directories.into_iter().map(move |directory| directory.join(&name)))
     }
 
-    fn directories(&self, by: &Object, loader: &Loader) -> Vec<PathBuf> {
-        let configured = if loader.is_system() { self.configured.as_slice() } else { &[] };
-        [own_directories(by, loader).as_slice(), configured, &loader.default_directories()].concat()
+    fn directories(&self, by: &Object) -> Vec<PathBuf> {
+        [self.own_directories(by).as_slice(), &self.configured, &self.defaults].concat()
+    }
+
+    /// The directories that an object itself says its libraries are in: RPATH counts only where there is no RUNPATH.
+    fn own_directories(&self, object: &Object) -> Vec<PathBuf> {
+        match object.needs.runpath.is_empty() {
+            true => object.inherited.clone(),
+            false => self.loader.expand(&object.needs.runpath, parent(&object.path)),
+        }
     }
 
     /// Where only the cache leads to a library, the tree gets a symlink to it in the loader's first default directory.
-    fn make_findable(&self, path: &Path, by: &Object, loader: &Loader, tree: &mut Tree) -> Result<(), PackError> {
+    fn make_findable(&self, path: &Path, by: &Object, tree: &mut Tree) -> Result<(), PackError> {
         let (directory, Some(name)) = (parent(path), path.file_name()) else { return Ok(()) };
-        let defaults = loader.default_directories();
-        let found_without_cache = path.starts_with("/")
-            && (own_directories(by, loader).iter().chain(&defaults)).any(|known| known == directory);
+        let found_without_cache = self.own_directories(by).iter().chain(&self.defaults).any(|known| known == directory);
         if found_without_cache || !self.configured.iter().any(|known| known == directory) {
             return Ok(());
         }
-        let Some(first) = defaults.iter().find_map(|default| tree.add_directory(default).transpose()).transpose()?
-        else {
+        let mut defaults = self.defaults.iter();
+        let Some(first) = defaults.find_map(|default| tree.add_directory(default).transpose()).transpose()? else {
             return Ok(());
         };
         match tree.make_symlink(&first.join(name), path)? {
             true => Ok(()),
             false => Err(PackError::AmbiguousLibrary { name: name.to_owned() }),
         }
-    }
-}
-
-/// The directories that an object itself says its libraries are in: RPATH counts only where there is no RUNPATH.
-fn own_directories(object: &Object, loader: &Loader) -> Vec<PathBuf> {
-    match object.needs.runpath.is_empty() {
-        true => object.inherited.clone(),
-        false => loader.expand(&object.needs.runpath, parent(&object.path)),
     }
 }
 
@@ -138,11 +187,7 @@ fn read(program: &Path) -> Result<Needs, PackError> {
 
 fn read_conf(path: &Path, depth: usize, directories: &mut Vec<PathBuf>, tree: &mut Tree) -> Result<(), PackError> {
     tree.watch(path)?;
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if is_absence(&error) => return Ok(()),
-        Err(source) => return Err(PackError::Read { path: path.to_owned(), source }),
-    };
+    let Some(text) = read_if_there(path)? else { return Ok(()) };
     for line in loader::parse_conf(&text) {
         match line {
             ConfLine::Directory(directory) => directories.push(directory.to_owned()),
@@ -158,6 +203,14 @@ fn read_conf(path: &Path, depth: usize, directories: &mut Vec<PathBuf>, tree: &m
         }
     }
     Ok(())
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, PackError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(source) => Err(PackError::Read { path: path.to_owned(), source }),
+    }
 }
 
 fn parent(path: &Path) -> &Path {

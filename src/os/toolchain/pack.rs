@@ -20,7 +20,7 @@ use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, To
 use crate::os::process::SpawnError;
 use crate::os::toolchain::archive::{self, ArchiveError};
 use crate::os::toolchain::ask::{AskError, Driver};
-use crate::os::toolchain::elf::ElfError;
+use crate::os::toolchain::elf::{ElfError, Kind};
 use crate::os::toolchain::libraries::Libraries;
 use crate::os::toolchain::probe::{self, ProbeError};
 use crate::os::toolchain::program::is_launcher;
@@ -89,6 +89,8 @@ pub enum PackError {
     Ask(#[from] AskError),
     #[error("{} {source}", path.display())]
     Program { path: PathBuf, source: ElfError },
+    #[error("{} is a program for {kind}, which builders do not run", path.display())]
+    OtherMachine { path: PathBuf, kind: Kind },
     #[error("the compiler has no {name}")]
     MissingProgram { name: &'static str },
     #[error("{} needs {}, which is nowhere to be found", needed_by.display(), name.display())]
@@ -120,6 +122,7 @@ impl PackError {
             | Self::Missing
             | Self::Script { .. }
             | Self::Launcher { .. }
+            | Self::OtherMachine { .. }
             | Self::MissingProgram { .. }
             | Self::MissingLibrary { .. }
             | Self::AmbiguousLibrary { .. }
@@ -199,7 +202,7 @@ fn find(subject: &Subject, tree: &mut Tree) -> Result<Identity, PackError> {
     };
     programs.extend(add_siblings(&driver, &identity, &program, tree)?);
     programs.push(program);
-    let libraries = Libraries::configured(tree)?;
+    let mut libraries = Libraries::default();
     for program in &programs {
         libraries.add_needs(program, tree)?;
     }

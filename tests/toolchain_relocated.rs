@@ -1,0 +1,168 @@
+//! A compiler with a dynamic loader and a C library of its own, as OpenEmbedded's `uninative` gives to all its native programs.
+//!
+//! Made here of Debian's gcc: every program gets another interpreter, whose own default directories are written over in its
+//! file, as OpenEmbedded's relocation does; everything that the system's loader would find is out of its reach.
+
+#![cfg(target_arch = "x86_64")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
+
+mod elsewhere;
+mod installed;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use farcc::os::toolchain::{PackError, package};
+
+use elsewhere::{Elsewhere, Packed, copy, gcc_headers, inputs, libraries, packed, subject};
+use installed::need;
+
+/// What the system's loader has compiled in, and what stands in its place. Names of equal length: the loader has their lengths, too.
+const SYSTEM_DIRECTORIES: [&str; 2] = ["/lib/x86_64-linux-gnu/", "/usr/lib/x86_64-linux-gnu/"];
+const OUT_OF_REACH: &[(&str, &str)] =
+    &[("/lib/", "/nil/"), ("/usr/lib/", "/nil/nil/"), ("/etc/ld.so.cache", "/nil/ld.so.cache")];
+
+/// `x86_64-linux-gnu/12`, below `lib/gcc`.
+fn version_directory() -> PathBuf {
+    let real = PathBuf::from(elsewhere::answer(&["gcc", "-print-prog-name=cc1"]));
+    real.parent().unwrap().strip_prefix("/usr/lib/gcc").unwrap().to_owned()
+}
+
+struct Sysroot {
+    prefix: tempfile::TempDir,
+    /// Below `cross`, in the layout by which a gcc finds its parts beside itself.
+    programs: Vec<PathBuf>,
+}
+
+impl Sysroot {
+    fn path(&self) -> &Path {
+        self.prefix.path()
+    }
+
+    fn loader(&self) -> PathBuf {
+        self.path().join("lib/ld-linux-x86-64.so.2")
+    }
+
+    fn compiler(&self) -> String {
+        self.path().join("cross/bin/x86_64-oe-linux-gcc").display().to_string()
+    }
+
+    fn new() -> Self {
+        need(&[("/usr/bin/patchelf", "patchelf")]);
+        // As short as the first of the system's directories, with `/lib/` behind it.
+        let prefix = tempfile::Builder::new().prefix("o").rand_bytes(5).tempdir_in("/var/tmp").unwrap();
+        let cross = prefix.path().join("cross");
+        let version = version_directory();
+        let parts = cross.join("lib/gcc").join(&version);
+        let machine = version.parent().unwrap();
+        let real_parts = Path::new("/usr/lib/gcc").join(&version);
+        let programs = [
+            (fs::canonicalize("/usr/bin/gcc").unwrap(), cross.join("bin/x86_64-oe-linux-gcc")),
+            (real_parts.join("cc1"), parts.join("cc1")),
+            (fs::canonicalize("/usr/bin/as").unwrap(), cross.join(machine).join("bin/as")),
+            (fs::canonicalize("/usr/bin/objcopy").unwrap(), cross.join(machine).join("bin/objcopy")),
+        ];
+        for (real, program) in &programs {
+            copy(real, program);
+        }
+        let headers = Command::new("cp").arg("-r").arg(real_parts.join("include")).arg(&parts).status().unwrap();
+        assert!(headers.success());
+        let sysroot = Self { prefix, programs: programs.into_iter().map(|(_, program)| program).collect() };
+        sysroot.bring_libraries();
+        sysroot.relocate_loader();
+        for program in &sysroot.programs {
+            let mut patchelf = Command::new("patchelf");
+            assert!(patchelf.arg("--set-interpreter").arg(sysroot.loader()).arg(program).status().unwrap().success());
+        }
+        sysroot
+    }
+
+    /// libc's own go beside the loader, the others into its second directory.
+    fn bring_libraries(&self) {
+        for (name, real) in self.programs.iter().flat_map(|program| libraries(program)) {
+            let directory =
+                if ["libc.so", "libm.so"].iter().any(|libc| name.starts_with(libc)) { "lib" } else { "usr/lib" };
+            copy(real, self.path().join(directory).join(name));
+        }
+    }
+
+    fn relocate_loader(&self) {
+        let [first, second] = ["lib", "usr/lib"].map(|directory| format!("{}/{directory}", self.path().display()));
+        let padded = |path: String, old: &str| {
+            assert!(path.len() < old.len(), "{path} is too long");
+            format!("{path:/<width$}", width = old.len())
+        };
+        let [old_first, old_second] = SYSTEM_DIRECTORIES;
+        let own = [(old_first, padded(first, old_first)), (old_second, padded(second, old_second))];
+        let away = OUT_OF_REACH.iter().map(|(old, new)| (*old, (*new).to_owned()));
+        let written: Vec<(&str, String)> = own.into_iter().chain(away).collect();
+        let real = fs::read("/lib64/ld-linux-x86-64.so.2").unwrap();
+        let strings = real.split(|&byte| byte == 0).map(|text| {
+            let found = written.iter().find(|(old, _)| text == old.as_bytes());
+            found.map_or(text, |(_, new)| new.as_bytes())
+        });
+        let relocated = strings.collect::<Vec<_>>().join(&0);
+        assert!(relocated.len() == real.len() && relocated != real);
+        copy("/lib64/ld-linux-x86-64.so.2", self.loader());
+        fs::write(self.loader(), relocated).unwrap();
+    }
+}
+
+/// Before the fix, libraries were looked for beside the loader alone, whatever it had compiled in.
+#[test]
+fn a_relocated_compiler_runs_with_its_own_loader_and_libraries_alone() {
+    let sysroot = Sysroot::new();
+    let compiler = sysroot.compiler();
+    let packed = packed(&compiler);
+    let prefix = sysroot.path().to_str().unwrap();
+    let is_library = |file: &&String| file.contains(".so");
+    let files = packed.files();
+    let strangers: Vec<_> = files.iter().filter(is_library).filter(|file| !file.starts_with(prefix)).collect();
+    assert!(strangers.iter().all(|file| file.contains("/gconv/")), "{strangers:?}");
+    assert!(files.contains(&sysroot.loader().display().to_string()));
+    for name in ["lib/libc.so.6", "usr/lib/libmpfr.so.6"] {
+        assert!(files.contains(&sysroot.path().join(name).display().to_string()), "{name} is missing");
+    }
+
+    let elsewhere = Elsewhere::with(&packed);
+    elsewhere.check_driver(&[&compiler, "-###", "-O2", "-c", "a.c"]);
+    let inputs = inputs(&gcc_headers(&compiler));
+    for source in ["a.c", "a.S"] {
+        let command = [&compiler, "-O2", "-g", "-MD", "-MF", "out.d", "-c", source, "-o", "out.o"];
+        elsewhere.check_object(&command, &inputs);
+    }
+}
+
+/// What lies in the system's directories is not what the relocated loader takes.
+#[test]
+fn a_library_that_only_the_system_has_is_missing() {
+    let sysroot = Sysroot::new();
+    let (name, _) = libraries(Path::new("/usr/bin/as")).into_iter().find(|(name, _)| name.contains("bfd")).unwrap();
+    let gone = sysroot.path().join("usr/lib").join(&name);
+    fs::remove_file(&gone).unwrap();
+    let refused = package(&subject(&sysroot.compiler(), &[])).unwrap_err();
+    let is_about = matches!(&refused.why, PackError::MissingLibrary { name: missing, .. } if *missing == *name);
+    assert!(is_about, "{refused}");
+    assert!(refused.is_current());
+    copy(Path::new("/usr/lib/x86_64-linux-gnu").join(&name), &gone);
+    assert!(!refused.is_current());
+}
+
+/// A copy of the system's loader goes on looking where the system's does.
+#[test]
+fn a_copied_loader_is_no_relocated_one() {
+    need(&[("/usr/bin/patchelf", "patchelf")]);
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (loader, assembler) = (directory.path().join("lib/ld.so"), directory.path().join("as"));
+    copy("/lib64/ld-linux-x86-64.so.2", &loader);
+    copy("/usr/bin/as", &assembler);
+    let patched = Command::new("patchelf").arg("--set-interpreter").arg(&loader).arg(&assembler).status().unwrap();
+    assert!(patched.success());
+    let path = format!("{}:{}", directory.path().display(), elsewhere::PATH);
+    let packed = Packed::of(package(&subject("/usr/bin/gcc", &[("PATH", &path)])).unwrap());
+    assert!(packed.files().contains(&loader.display().to_string()));
+    let elsewhere = Elsewhere::with(&packed);
+    let assembler = assembler.to_str().unwrap();
+    elsewhere.check_object(&[assembler, "-o", "out.o", "/dev/null"], &[]);
+}
