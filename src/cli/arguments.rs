@@ -29,6 +29,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Compilers, as builders get them
+    Toolchain {
+        #[command(subcommand)]
+        command: ToolchainCommand,
+    },
     /// Bring machines together
     Farm {
         #[command(subcommand)]
@@ -117,6 +122,61 @@ impl Role {
             Self::Builder => "builder",
         }
     }
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ToolchainCommand {
+    /// Pack a compiler with all that it needs into an archive: what a builder gets
+    Package(PackageOptions),
+    /// The compilers that units have come from, and their packages
+    List(ListOptions),
+    /// All that is known of one of them
+    Show(ShowOptions),
+    /// Pack a compiler, run it in a sandbox where nothing else is, and compare what it does there with what it does here
+    Check(CheckToolchainOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PackageOptions {
+    /// A compiler: its path, or a name that PATH leads to
+    #[arg(value_name = "EXE")]
+    pub(crate) compiler: PathBuf,
+    /// The archive to write
+    #[arg(value_name = "OUT")]
+    pub(crate) archive: PathBuf,
+    /// Options of the build that select what the compiler finds, such as --sysroot=DIR, --target=TRIPLE, -m32
+    #[arg(last = true, value_name = "OPTION")]
+    pub(crate) options: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListOptions {
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowOptions {
+    /// A compiler's path or name, or the first digits of a toolchain's id
+    #[arg(value_name = "EXE|ID")]
+    pub(crate) wanted: String,
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckToolchainOptions {
+    /// A compiler: its path, or a name that PATH leads to
+    #[arg(value_name = "EXE")]
+    pub(crate) compiler: PathBuf,
+    /// The bubblewrap that makes the sandbox
+    #[arg(long, value_name = "FILE", default_value = "/usr/bin/bwrap")]
+    pub(crate) bwrap: PathBuf,
+    /// Options of the build; all of them go into the commands that are compared
+    #[arg(last = true, value_name = "OPTION")]
+    pub(crate) options: Vec<OsString>,
 }
 
 #[derive(Subcommand, Debug)]

@@ -11,6 +11,7 @@ mod farm;
 mod render;
 mod stats;
 mod status;
+mod toolchain;
 mod trial;
 mod why;
 
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 
-use crate::cli::arguments::{Arguments, AuthCommand, Command, ConfigCommand, FarmCommand};
+use crate::cli::arguments::{Arguments, AuthCommand, Command, ConfigCommand, FarmCommand, ToolchainCommand};
 use crate::model::exit;
 use crate::os::sys::wrapper::GivenSignals;
 
@@ -63,6 +64,10 @@ fn perform(command: Command, signals: GivenSignals) -> Result<u8, Failure> {
         Command::Status(options) => status::show(&options),
         Command::Builders(options) => status::show_builders(&options),
         Command::Config { command: ConfigCommand::Check(options) } => config::check(&options),
+        Command::Toolchain { command: ToolchainCommand::Package(options) } => toolchain::package(&options),
+        Command::Toolchain { command: ToolchainCommand::List(options) } => toolchain::list(&options),
+        Command::Toolchain { command: ToolchainCommand::Show(options) } => toolchain::show(&options),
+        Command::Toolchain { command: ToolchainCommand::Check(options) } => toolchain::check(&options, signals),
         Command::Farm { command: FarmCommand::Invite(options) } => farm::invite(&options),
         Command::Farm { command: FarmCommand::Join(options) } => farm::join(&options),
         Command::Auth { command: AuthCommand::GenerateSharedToken } => farm::generate_token(),

@@ -27,6 +27,15 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// In the largest unit that leaves a whole number worth reading.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{} MB", bytes / 1_000_000),
+    }
+}
+
 /// `1 builder`, `2 builders`.
 pub(crate) fn count(number: impl Into<u64>, one: &str) -> String {
     match number.into() {
@@ -48,6 +57,11 @@ mod tests {
     fn columns_line_up() {
         let rows = [["a", "bbb", "c"], ["aaaé", "b", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "a     bbb  c\naaaé  b\n");
+    }
+
+    #[test]
+    fn sizes_have_few_digits() {
+        assert_eq!([0, 9999, 123_456, 103_456_789].map(size), ["0 B", "9999 B", "123 kB", "103 MB"]);
     }
 
     #[test]

@@ -121,3 +121,39 @@ pub struct BuilderReport {
     pub finished: u64,
     pub failed: u64,
 }
+
+/// A compiler that units have come from, as `farccctl toolchain list` shows it. The same compiler under another `PATH` or locale
+/// is another one: it may find another assembler, and needs other files to speak.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ToolchainReport {
+    /// As builds call it, made absolute; lossy where it is not UTF-8.
+    pub compiler: String,
+    /// Options of the builds that select what it finds: `--sysroot=…`, `--target=…`, `-m32`.
+    pub options: Vec<String>,
+    /// Variables that do.
+    pub variables: BTreeMap<String, String>,
+    pub package: PackageReport,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageReport {
+    /// Being made at this moment.
+    Running,
+    Packaged(PackageSummary),
+    /// Not tried again before something changes that `why` is about.
+    Failed {
+        why: String,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct PackageSummary {
+    pub id: String,
+    /// Family and version, by the compiler's own word.
+    pub compiler: String,
+    pub files: u64,
+    pub bytes: u64,
+    /// The archive that stands for the compiler, where the configuration names one.
+    pub archive: Option<String>,
+}

@@ -46,6 +46,7 @@ impl Invocation {
             Some("--dist-status") => Self::control(&["status", "--dist"]),
             Some("--start-server") => Self::StartDaemon,
             Some("--stop-server") => Self::control(&["stop"]),
+            Some("--package-toolchain") => Self::Control([vec!["toolchain".into(), "package".into()], rest].concat()),
             Some("--") => match rest.split_first() {
                 Some((name, arguments)) => Self::compile(name.clone(), arguments.to_vec()),
                 None => Self::Help,
@@ -111,6 +112,7 @@ Runs the compile command on another machine where that can be done, and as it is
   -s, --show-stats [--stats-format json]   what happened so far (farccctl stats)
   -z, --zero-stats                         begin to count anew
       --dist-status                        the farm, as sccache users know it
+      --package-toolchain EXE OUT          what a builder gets of a compiler (farccctl toolchain package)
       --start-server, --stop-server        the client daemon; it also starts by itself
   -h, --help
   -V, --version
@@ -177,6 +179,7 @@ mod tests {
         check_control("farcc -z", "stats --reset");
         check_control("farcc --dist-status", "status --dist");
         check_control("farcc --stop-server", "stop");
+        check_control("farcc --package-toolchain gcc out.tar", "toolchain package gcc out.tar");
     }
 
     #[test]

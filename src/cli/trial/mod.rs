@@ -5,7 +5,7 @@
 //! for, and takes effect when all is taken down.
 
 mod daemon;
-mod directory;
+pub(crate) mod directory;
 mod farm;
 mod report;
 
@@ -20,7 +20,7 @@ use crate::os::process::foreground;
 use crate::os::sys::wrapper::{GivenSignals, Reaped, SignalSet};
 
 pub(crate) fn run(options: &TryOptions, signals: GivenSignals) -> Result<u8, Failure> {
-    let mask = SignalSet::new(INTERRUPTIONS.iter().copied().filter(|&signal| !signals.blocks(signal))).block();
+    let mask = interruptions(signals).block();
     let ended = Farm::start(options, signals).and_then(|farm| {
         let ended = run_command(options, &farm, signals);
         match farm.report() {
@@ -46,8 +46,13 @@ fn run_command(options: &TryOptions, farm: &Farm, signals: GivenSignals) -> Resu
     })
 }
 
+/// The signals that end a command, but for those that the caller blocks.
+pub(crate) fn interruptions(signals: GivenSignals) -> SignalSet {
+    SignalSet::new(INTERRUPTIONS.iter().copied().filter(|&signal| !signals.blocks(signal)))
+}
+
 /// Whether the caller wants an end.
-fn is_interrupted() -> bool {
+pub(crate) fn is_interrupted() -> bool {
     let pending = SignalSet::pending();
     INTERRUPTIONS.iter().any(|&signal| pending.contains(signal))
 }

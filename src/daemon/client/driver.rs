@@ -468,6 +468,7 @@ impl Driver {
             }
             Question::Why { path } => serde_json::to_string(&self.recorder.why(&String::from_utf8_lossy(&path))),
             Question::History => serde_json::to_string(&self.recorder.history().collect::<Vec<_>>()),
+            Question::Toolchains => serde_json::to_string(&self.bench.toolchains.report()),
             Question::Status => return self.asked_status(reply),
         };
         drop(reply.send(json.expect("plain data with text keys has a JSON form")));

@@ -1,6 +1,7 @@
 //! Compilers of this machine: what they are, and their packages. Each is asked and packaged once, however many units wait.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::engine::toolchain::driver::Identity;
 use crate::model::causes::with_causes;
+use crate::model::report::{PackageReport, ToolchainReport};
 use crate::os::toolchain::{self, Package, Subject, Unpackable};
 
 /// One outcome for all that wait for it.
@@ -149,6 +151,23 @@ impl Toolchains {
             }
         }
     }
+
+    /// Every compiler that was packaged, or could not be, for people.
+    pub(super) fn report(&self) -> Vec<ToolchainReport> {
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let packages = lock(&self.packages);
+        let report = |(subject, packaged): (&Subject, &Packaged)| ToolchainReport {
+            compiler: text(subject.compiler.as_os_str()),
+            options: subject.selectors.iter().map(|option| text(option)).collect(),
+            variables: subject.variables.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            package: match packaged.package.get() {
+                None => PackageReport::Running,
+                Some(Err(mishap)) => PackageReport::Failed { why: mishap.detail.clone() },
+                Some(Ok(package)) => PackageReport::Packaged(package.summary()),
+            },
+        };
+        packages.iter().map(report).collect()
+    }
 }
 
 /// What is in `cell`; `find` puts it there where nobody has yet.
@@ -231,10 +250,19 @@ mod tests {
         assert!(package().unwrap_err().contains("is a script"));
         let second = attempt();
         assert!(package().is_err() && Arc::ptr_eq(&second, &attempt()), "it was tried again");
+        let [ToolchainReport { package: PackageReport::Failed { why }, .. }] = &toolchains.report()[..] else {
+            panic!("{:?}", toolchains.report())
+        };
+        assert_eq!(*why, format!("{} is a script, not a compiler that could run elsewhere", compiler.display()));
 
         std::fs::remove_file(&compiler).unwrap();
         symlink("/usr/bin/gcc", &compiler).unwrap();
-        assert!(package().is_ok());
+        let packaged = package().unwrap();
+        let report = toolchains.report().remove(0);
+        assert_eq!(report.variables["PATH"], "/usr/bin:/bin");
+        let PackageReport::Packaged(summary) = report.package else { panic!("{:?}", report.package) };
+        assert_eq!(summary.id, packaged.id.to_string());
+        assert!(summary.compiler.starts_with("gcc ") && summary.files > 5 && summary.bytes > 1 << 20, "{summary:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What compiler drivers answer when they are asked about themselves.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,16 @@ pub struct Identity {
     pub major: u32,
     /// `major.minor.patch`.
     pub version: String,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = match self.family {
+            Family::Gcc => "gcc",
+            Family::Clang => "clang",
+        };
+        write!(f, "{family} {}", self.version)
+    }
 }
 
 /// Compilers that define `__GNUC__` or `__clang__` and take other options, or other meanings of the same.

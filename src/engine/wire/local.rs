@@ -64,6 +64,8 @@ pub enum Question {
     Status,
     /// Every unit since the daemon started, as far as it remembers, oldest first (`farccctl try` prints them).
     History,
+    /// The compilers that units have come from, and their packages (`farccctl toolchain list`, `show`).
+    Toolchains,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

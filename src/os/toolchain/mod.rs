@@ -20,6 +20,6 @@ mod unpack;
 pub use archive::ArchiveError;
 pub use pack::{PackError, Package, Subject, Unpackable, Variables, package};
 pub use probe::{ProbeError, identify};
-pub use program::normal_path;
+pub use program::{is_launcher, normal_path};
 pub use store::{Held, StoreError, Stored, ToolchainStore};
 pub use unpack::UnpackError;

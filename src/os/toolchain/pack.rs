@@ -16,6 +16,7 @@ use crate::engine::toolchain::driver::{self, Family, Identity};
 use crate::engine::toolchain::locale::LocaleVariables;
 use crate::model::digest::DigestBuilder;
 use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
+use crate::model::report::PackageSummary;
 use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
 use crate::os::process::SpawnError;
 use crate::os::toolchain::archive::{self, ArchiveError};
@@ -47,6 +48,11 @@ impl Variables {
     pub fn of<N: Into<OsString>, V: Into<OsString>>(environment: impl IntoIterator<Item = (N, V)>) -> Self {
         let pairs = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
         Self(pairs.filter(|(name, _)| RELEVANT.iter().any(|relevant| name == relevant)).collect())
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
     pub(super) fn search_path(&self) -> &OsStr {
@@ -323,6 +329,18 @@ impl Package {
     /// True while nothing has changed that the package was made from: some hundred calls of `stat`.
     pub fn is_current(&self) -> bool {
         self.sources.are_current()
+    }
+
+    /// What there is to say about it.
+    pub fn summary(&self) -> PackageSummary {
+        let is_file = |entry: &&ToolchainEntry| matches!(entry.node, ToolchainNode::File { .. });
+        PackageSummary {
+            id: self.id.to_string(),
+            compiler: self.identity.to_string(),
+            files: self.manifest.entries.iter().filter(is_file).count() as u64,
+            bytes: self.manifest.bytes(),
+            archive: None,
+        }
     }
 
     /// Writes the package as a compressed tar that depends on nothing but its manifest.

@@ -28,7 +28,7 @@ pub fn normal_path(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Whether `program` really is one that goes by compilers' names and starts the compiler: ccache, distcc, farcc itself.
-pub(super) fn is_launcher(program: &Path) -> bool {
+pub fn is_launcher(program: &Path) -> bool {
     let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
     real.file_name().is_some_and(|name| LAUNCHERS.iter().any(|launcher| name == *launcher))
 }
