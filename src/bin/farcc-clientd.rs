@@ -44,6 +44,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             scheduler: config.scheduler.map(Uplink::from),
             local_slots: config.local_slots,
             no_dist: config.no_dist,
+            path_override: config.path_override,
             processors: start::processors(),
             idle_exit: Some(CLIENT_IDLE_MAX),
             snapshot,

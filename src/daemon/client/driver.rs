@@ -22,6 +22,7 @@ use super::toolchains::Toolchains;
 use crate::daemon::link::Uplink;
 use crate::daemon::pulse::Pulse;
 use crate::engine::client::{Client, Failure, Input, Output, Phase, Recorder, Settings};
+use crate::engine::config::PathOverride;
 use crate::engine::wire::farm::{ClientToScheduler, FarmStatus, Lease};
 use crate::engine::wire::local::Question;
 use crate::model::id::{Instance, JobId, RequestId};
@@ -48,6 +49,8 @@ pub struct Setup {
     pub local_slots: u32,
     /// Compilers whose units stay here, by the path that they are called by.
     pub no_dist: Vec<PathBuf>,
+    /// Archives that stand for compilers.
+    pub path_override: Vec<PathOverride>,
     /// Processors of this machine: bounds forced local units and dependency runs.
     pub processors: u32,
     /// Ends the daemon after this long without a wrapper; whoever needs it starts it again.
@@ -117,7 +120,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
     let identity = Arc::new(setup.identity);
     let bench = Arc::new(Workbench {
         pool: Pool::new(identity.clone()),
-        toolchains: Toolchains::default(),
+        toolchains: Toolchains::new(setup.path_override),
         scans: Arc::new(ScanCache::new()),
         forecasts: Forecasts::default(),
         proofs: Default::default(),

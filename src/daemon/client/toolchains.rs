@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
+use crate::engine::config::PathOverride;
 use crate::engine::toolchain::driver::Identity;
 use crate::model::causes::with_causes;
 use crate::model::report::{PackageReport, ToolchainReport};
-use crate::os::toolchain::{self, Package, Subject, Unpackable};
+use crate::os::toolchain::{self, Package, Replacement, Subject, Unpackable};
 
 /// One outcome for all that wait for it.
 type Shared<T> = Arc<OnceCell<Result<Arc<T>, Mishap>>>;
@@ -29,6 +30,7 @@ const FAILURES_KEPT: Duration = Duration::from_secs(30);
 pub(super) struct Toolchains {
     identities: Mutex<BTreeMap<FileStamp, Shared<Identity>>>,
     packages: Mutex<BTreeMap<Subject, Packaged>>,
+    replacements: BTreeMap<PathBuf, Replacement>,
     patience: Patience,
 }
 
@@ -104,6 +106,13 @@ impl FileStamp {
 }
 
 impl Toolchains {
+    pub(super) fn new(path_override: Vec<PathOverride>) -> Self {
+        let replacements = path_override.into_iter().map(|PathOverride { compiler, archive, archive_compiler }| {
+            (compiler, Replacement { archive, program: archive_compiler })
+        });
+        Self { replacements: replacements.collect(), ..Self::default() }
+    }
+
     /// What kind of compiler `compiler` is.
     pub(super) async fn identify(&self, compiler: &Path) -> Result<Arc<Identity>, String> {
         let stamp = FileStamp::of(compiler).map_err(|error| error.to_string())?;
@@ -135,8 +144,8 @@ impl Toolchains {
                 })
                 .clone();
             let is_old = known.package.initialized();
-            let wanted = subject.clone();
-            let pack = move || toolchain::package(&wanted).map(Arc::new).map_err(Mishap::of_package);
+            let (wanted, replacement) = (subject.clone(), self.replacements.get(&subject.compiler).cloned());
+            let pack = move || pack(&wanted, replacement.as_ref());
             let outcome = outcome(&known.package, pack).await;
             let stands = || match &outcome {
                 Ok(package) => package.is_current(),
@@ -168,6 +177,14 @@ impl Toolchains {
         };
         packages.iter().map(report).collect()
     }
+}
+
+fn pack(subject: &Subject, replacement: Option<&Replacement>) -> Result<Arc<Package>, Mishap> {
+    let packed = match replacement {
+        None => toolchain::package(subject),
+        Some(replacement) => toolchain::package_from(replacement, subject),
+    };
+    packed.map(Arc::new).map_err(Mishap::of_package)
 }
 
 /// What is in `cell`; `find` puts it there where nobody has yet.

@@ -20,7 +20,18 @@ pub struct ClientConfig {
     pub local_slots: u32,
     /// Compilers whose units stay here, by the path that they are called by.
     pub no_dist: Vec<PathBuf>,
+    /// Compilers for which an archive travels in place of a package.
+    pub path_override: Vec<PathOverride>,
     pub log: LogLevel,
+}
+
+/// A compiler, by the path that it is called by, and what builders get for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PathOverride {
+    pub compiler: PathBuf,
+    pub archive: PathBuf,
+    /// The compiler in the archive.
+    pub archive_compiler: PathBuf,
 }
 
 const DIST_AUTH: Section = Section {
@@ -63,12 +74,13 @@ impl ClientConfig {
     pub fn check(document: Document, facts: &Facts) -> Result<Checked<Self>, ConfigError> {
         let mut reader = Reader::new(document);
         let scheduler = scheduler(&mut reader, facts)?;
-        let no_dist = toolchain_rules(&mut reader, facts)?;
+        let Rules { no_dist, path_override } = toolchain_rules(&mut reader, facts)?;
         let config = Self {
             scheduler,
             name: reader.text("name")?.map_or_else(|| facts.host_name.clone(), |found| found.value),
             local_slots: reader.number("local_slots", 0, SLOTS_MAX)?.map_or(facts.cpus, |found| found.value),
             no_dist,
+            path_override,
             log: reader.log_level()?,
         };
         Ok(Checked { config, warnings: reader.finish(NO_MEANING)? })
@@ -91,6 +103,11 @@ impl ClientConfig {
         ]);
         let no_dist = |compiler: &PathBuf| ("dist.toolchains", format!("{}: no_dist", compiler.display()));
         settings.extend(self.no_dist.iter().map(no_dist));
+        let path_override = |PathOverride { compiler, archive, archive_compiler }: &PathOverride| {
+            let [compiler, archive, program] = [compiler, archive, archive_compiler].map(|path| path.display());
+            ("dist.toolchains", format!("{compiler}: path_override by {program} in {archive}"))
+        };
+        settings.extend(self.path_override.iter().map(path_override));
         settings
     }
 }
@@ -115,18 +132,32 @@ fn scheduler(reader: &mut Reader, facts: &Facts) -> Result<Option<Upstream>, Con
     })
 }
 
-/// Each `[[dist.toolchains]]`: the compilers that are not to be distributed.
-fn toolchain_rules(reader: &mut Reader, facts: &Facts) -> Result<Vec<PathBuf>, ConfigError> {
-    let mut no_dist = Vec::new();
-    for entry in reader.list("dist.toolchains")? {
-        let (compiler, warnings) = toolchain_rule(entry, facts)?;
-        no_dist.extend(compiler);
-        reader.warn_all(warnings);
-    }
-    Ok(no_dist)
+/// What all of `[[dist.toolchains]]` come to.
+#[derive(Default)]
+struct Rules {
+    no_dist: Vec<PathBuf>,
+    path_override: Vec<PathOverride>,
 }
 
-fn toolchain_rule(entry: Entry, facts: &Facts) -> Result<(Option<PathBuf>, Vec<Warning>), ConfigError> {
+enum Rule {
+    NoDist(PathBuf),
+    PathOverride(PathOverride),
+}
+
+fn toolchain_rules(reader: &mut Reader, facts: &Facts) -> Result<Rules, ConfigError> {
+    let mut rules = Rules::default();
+    for entry in reader.list("dist.toolchains")? {
+        let (rule, warnings) = toolchain_rule(entry, facts)?;
+        match rule {
+            Rule::NoDist(compiler) => rules.no_dist.push(compiler),
+            Rule::PathOverride(rule) => rules.path_override.push(rule),
+        }
+        reader.warn_all(warnings);
+    }
+    Ok(rules)
+}
+
+fn toolchain_rule(entry: Entry, facts: &Facts) -> Result<(Rule, Vec<Warning>), ConfigError> {
     let Entry { value, at, .. } = entry;
     let document = match value {
         Value::Table(document) => document,
@@ -144,17 +175,14 @@ fn toolchain_rule(entry: Entry, facts: &Facts) -> Result<(Option<PathBuf>, Vec<W
         Ok(reader.path(key, facts.home.as_deref())?.ok_or_else(missing)?.value)
     };
     let compiler = path("compiler_executable")?;
-    let no_dist = match kind.value.as_str() {
-        "no_dist" => Some(compiler),
-        "path_override" => {
-            path("archive")?;
-            path("archive_compiler_executable")?;
-            let key = "dist.toolchains".to_owned();
-            reader
-                .warn(&at, Advice::NoMeaning { key, why: "path_override is not obeyed yet; the compiler is packaged" });
-            None
-        }
+    let rule = match kind.value.as_str() {
+        "no_dist" => Rule::NoDist(compiler),
+        "path_override" => Rule::PathOverride(PathOverride {
+            compiler,
+            archive: path("archive")?,
+            archive_compiler: path("archive_compiler_executable")?,
+        }),
         other => return Err(kind.fail(Problem::ToolchainType(other.to_owned()))),
     };
-    Ok((no_dist, reader.finish(&[])?))
+    Ok((rule, reader.finish(&[])?))
 }

@@ -22,7 +22,7 @@ mod variables;
 
 pub use address::{AddressError, BUILDER_PORT, HostPort, SCHEDULER_PORT};
 pub use builder::BuilderConfig;
-pub use client::ClientConfig;
+pub use client::{ClientConfig, PathOverride};
 pub use document::{Document, Place, merge, parse};
 pub use error::{ConfigError, Problem, Warning};
 pub use facts::Facts;

@@ -8,4 +8,5 @@ pub mod driver;
 pub mod eviction;
 pub mod loader;
 pub mod locale;
+pub mod programs;
 pub mod selectors;

@@ -3,7 +3,6 @@
 //! Entries come in the manifest's order, without owners, times or write bits. Long names go into GNU extension entries,
 //! written and read here and not by the tar library, which would normalise the one and read the other without a bound.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -25,8 +24,12 @@ pub enum ArchiveError {
     Write(#[source] io::Error),
 }
 
-/// Writes the files of this machine that `manifest` names, hashing each once more.
-pub(super) fn write(manifest: &ToolchainManifest, out: impl Write) -> Result<(), ArchiveError> {
+/// Writes the files that `manifest` names and `open` finds, hashing each once more.
+pub(super) fn write<'a>(
+    manifest: &ToolchainManifest,
+    open: impl Fn(&SandboxPath) -> io::Result<Box<dyn Read + 'a>>,
+    out: impl Write,
+) -> Result<(), ArchiveError> {
     let compressed = zstd::Encoder::new(out, ZSTD_LEVEL).map_err(ArchiveError::Write)?;
     let mut archive = tar::Builder::new(compressed);
     for entry in &manifest.entries {
@@ -39,7 +42,9 @@ pub(super) fn write(manifest: &ToolchainManifest, out: impl Write) -> Result<(),
                 append(&mut archive, EntryType::Symlink, SYMLINK_MODE, name, target, 0, io::empty())
             }
             ToolchainNode::File { digest, size, executable } => {
-                append_file(&mut archive, &entry.path, digest, *size, *executable)?;
+                let content = open(&entry.path);
+                let content = content.map_err(|source| ArchiveError::Read { path: entry.path.clone(), source })?;
+                append_file(&mut archive, content, &entry.path, digest, *size, *executable)?;
                 Ok(())
             }
         }
@@ -52,13 +57,13 @@ pub(super) fn write(manifest: &ToolchainManifest, out: impl Write) -> Result<(),
 
 fn append_file(
     archive: &mut tar::Builder<impl Write>,
+    content: impl Read,
     path: &SandboxPath,
     expected: &Digest,
     size: u64,
     executable: bool,
 ) -> Result<(), ArchiveError> {
-    let file = File::open(path.as_path()).map_err(|source| ArchiveError::Read { path: path.clone(), source })?;
-    let mut content = Content { file: file.take(size), digest: DigestBuilder::new(), failure: None, left: size };
+    let mut content = Content { file: content.take(size), digest: DigestBuilder::new(), failure: None, left: size };
     let mode = if executable { PROGRAM_MODE } else { FILE_MODE };
     let written = append(archive, EntryType::Regular, mode, path.below_root(), b"", size, &mut content);
     if let Some(source) = content.failure {
@@ -74,14 +79,14 @@ fn append_file(
 }
 
 /// A file's bytes on their way into the archive, hashed. A failure to read is kept apart from one to write.
-struct Content {
-    file: io::Take<File>,
+struct Content<R> {
+    file: io::Take<R>,
     digest: DigestBuilder,
     failure: Option<io::Error>,
     left: u64,
 }
 
-impl Read for Content {
+impl<R: Read> Read for Content<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.file.read(buffer) {
             Ok(length) => {

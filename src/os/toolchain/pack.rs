@@ -16,15 +16,18 @@ use crate::engine::toolchain::driver::{self, Family, Identity};
 use crate::engine::toolchain::locale::LocaleVariables;
 use crate::model::digest::DigestBuilder;
 use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
+use crate::model::path::SandboxPath;
 use crate::model::report::PackageSummary;
 use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
 use crate::os::process::SpawnError;
 use crate::os::toolchain::archive::{self, ArchiveError};
 use crate::os::toolchain::ask::{AskError, Driver};
 use crate::os::toolchain::elf::{ElfError, Kind};
+use crate::os::toolchain::foreign::{ForeignError, Spool};
 use crate::os::toolchain::libraries::Libraries;
 use crate::os::toolchain::probe::{self, ProbeError};
 use crate::os::toolchain::program::is_launcher;
+use crate::os::toolchain::substitute::{self, Replacement};
 use crate::os::toolchain::tree::{Node, Sources, Stamp, Tree, TreeError};
 use crate::os::toolchain::{clang, gcc, locale};
 
@@ -103,6 +106,8 @@ pub enum PackError {
     MissingLibrary { name: OsString, needed_by: PathBuf },
     #[error("there are two libraries {}, and both are needed", name.display())]
     AmbiguousLibrary { name: OsString },
+    #[error("{} {source}", path.display())]
+    Archive { path: PathBuf, source: ForeignError },
     #[error(transparent)]
     Tree(#[from] TreeError),
     #[error("{} cannot be read: {source}", path.display())]
@@ -124,6 +129,7 @@ impl PackError {
         match self {
             Self::Probe(_) | Self::Ask(_) | Self::Read { .. } | Self::Tree(TreeError::Look { .. }) => false,
             Self::Program { source, .. } => !matches!(source, ElfError::Read(_)),
+            Self::Archive { source, .. } => !matches!(source, ForeignError::Spool(_)),
             Self::Relative
             | Self::Missing
             | Self::Script { .. }
@@ -177,6 +183,15 @@ pub struct Package {
     pub identity: Identity,
     /// Where its files are, and what else has to stay as it is.
     sources: Sources,
+    /// Where those are that this machine does not have.
+    archived: Option<Archived>,
+}
+
+/// An archive that stands for the compiler.
+#[derive(Debug)]
+struct Archived {
+    archive: PathBuf,
+    spool: Spool,
 }
 
 /// Finds and hashes what `subject` needs. Takes a fraction of a second; callers keep the outcome while it is current.
@@ -186,7 +201,18 @@ pub struct Package {
 pub fn package(subject: &Subject) -> Result<Package, Unpackable> {
     let mut tree = Tree::default();
     let found = find(subject, &mut tree);
-    Package::new(found, tree)
+    Package::new(found.map(|identity| (identity, None)), tree)
+}
+
+/// The same with the programs of an archive in place of this machine's. Takes as long as unpacking it.
+///
+/// # Errors
+/// Why there is none, with what that depends on.
+pub fn package_from(replacement: &Replacement, subject: &Subject) -> Result<Package, Unpackable> {
+    let mut tree = Tree::default();
+    let found = substitute::find(subject, replacement, &mut tree);
+    let archived = |spool| Some(Archived { archive: replacement.archive.clone(), spool });
+    Package::new(found.map(|(identity, spool)| (identity, archived(spool))), tree)
 }
 
 fn find(subject: &Subject, tree: &mut Tree) -> Result<Identity, PackError> {
@@ -250,7 +276,7 @@ fn check_program(program: &Path) -> Result<(), PackError> {
 }
 
 /// The other names of this compiler, C and C++: one toolchain serves both.
-fn add_siblings(
+pub(super) fn add_siblings(
     driver: &Driver<'_>,
     identity: &Identity,
     program: &Path,
@@ -279,7 +305,7 @@ fn add_siblings(
     Ok(programs)
 }
 
-fn add_surroundings(subject: &Subject, identity: &Identity, tree: &mut Tree) -> Result<(), PackError> {
+pub(super) fn add_surroundings(subject: &Subject, identity: &Identity, tree: &mut Tree) -> Result<(), PackError> {
     // Both ways to write a system path lead to the same place, where the machine has it so.
     for path in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
         tree.add_directory(Path::new(path))?;
@@ -318,10 +344,12 @@ fn hashed(sources: &Sources) -> Result<ToolchainManifest, PackError> {
 }
 
 impl Package {
-    fn new(found: Result<Identity, PackError>, tree: Tree) -> Result<Self, Unpackable> {
+    fn new(found: Result<(Identity, Option<Archived>), PackError>, tree: Tree) -> Result<Self, Unpackable> {
         let sources = tree.into_sources();
-        match found.and_then(|identity| Ok((identity, hashed(&sources)?))) {
-            Ok((identity, manifest)) => Ok(Self { id: manifest.id(), manifest, identity, sources }),
+        match found.and_then(|found| Ok((found, hashed(&sources)?))) {
+            Ok(((identity, archived), manifest)) => {
+                Ok(Self { id: manifest.id(), manifest, identity, sources, archived })
+            }
             Err(why) => Err(Unpackable { why, sources: Box::new(sources) }),
         }
     }
@@ -339,13 +367,20 @@ impl Package {
             compiler: self.identity.to_string(),
             files: self.manifest.entries.iter().filter(is_file).count() as u64,
             bytes: self.manifest.bytes(),
-            archive: None,
+            archive: self.archived.as_ref().map(|archived| archived.archive.display().to_string()),
         }
     }
 
     /// Writes the package as a compressed tar that depends on nothing but its manifest.
     pub fn write_archive(&self, out: impl Write) -> Result<(), ArchiveError> {
-        archive::write(&self.manifest, out)
+        archive::write(&self.manifest, |path| self.open(path), out)
+    }
+
+    fn open(&self, path: &SandboxPath) -> io::Result<Box<dyn Read + '_>> {
+        match self.archived.as_ref().and_then(|archived| archived.spool.open(path)) {
+            Some(content) => Ok(Box::new(content)),
+            None => Ok(Box::new(File::open(path.as_path())?)),
+        }
     }
 }
 

@@ -41,6 +41,26 @@ pub(super) enum Node {
     Made(ToolchainNode),
 }
 
+/// Why nothing can be below a node as it is.
+enum Leads {
+    Elsewhere(OsString),
+    Nowhere,
+}
+
+impl Node {
+    /// None for a directory.
+    fn leads_to(&self) -> Option<Leads> {
+        match self {
+            Self::Directory | Self::Made(ToolchainNode::Directory) => None,
+            Self::Symlink { target } => Some(Leads::Elsewhere(target.clone())),
+            Self::Made(ToolchainNode::Symlink { target }) => {
+                Some(Leads::Elsewhere(OsStr::from_bytes(target).to_owned()))
+            }
+            Self::File(_) | Self::Made(ToolchainNode::File { .. }) => Some(Leads::Nowhere),
+        }
+    }
+}
+
 /// What tells one content of a file from the next without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stamp {
@@ -180,6 +200,58 @@ impl Tree {
         }
         self.insert(path, node)?;
         Ok(true)
+    }
+
+    /// Puts `node` at a physical path, below directories, in place of what may be there.
+    pub(super) fn put(&mut self, path: &Path, node: Node) -> Result<(), TreeError> {
+        let mut above: Vec<_> = path.ancestors().skip(1).filter(|above| *above != Path::new("/")).collect();
+        while let Some(directory) = above.pop() {
+            if !self.has(directory)? {
+                self.insert(directory, Node::Made(ToolchainNode::Directory))?;
+            }
+        }
+        self.insert(path, node)
+    }
+
+    /// Takes away what is at a physical path.
+    pub(super) fn remove(&mut self, path: &Path) -> Result<(), TreeError> {
+        self.sources.nodes.remove(&sandbox_path(path)?);
+        Ok(())
+    }
+
+    pub(super) fn has(&self, path: &Path) -> Result<bool, TreeError> {
+        Ok(self.sources.nodes.contains_key(&sandbox_path(path)?))
+    }
+
+    /// Where something named `path` goes, by the symlinks above it that are in this tree; what is not in it counts as a directory.
+    /// None below a file, or where symlinks go round in circles.
+    pub(super) fn place(&self, path: &Path) -> Result<Option<PathBuf>, TreeError> {
+        let mut at = PathBuf::from("/");
+        let mut rest = names(path);
+        let Some(last) = rest.pop_back() else { return Ok(Some(at)) };
+        let mut symlinks = 0;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&name);
+            match self.sources.nodes.get(&sandbox_path(&next)?).and_then(Node::leads_to) {
+                Some(Leads::Elsewhere(target)) if symlinks < SYMLINKS_MAX => {
+                    symlinks += 1;
+                    let target = Path::new(&target);
+                    for name in names(target).into_iter().rev() {
+                        rest.push_front(name);
+                    }
+                    if target.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                }
+                Some(_) => return Ok(None),
+                None => at = next,
+            }
+        }
+        Ok(Some(at.join(last)))
     }
 
     /// The directories in which something of this name stands.
