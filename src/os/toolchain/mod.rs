@@ -6,6 +6,8 @@
 mod archive;
 mod ask;
 mod clang;
+#[cfg(test)]
+mod damage;
 mod elf;
 mod foreign;
 mod gcc;
