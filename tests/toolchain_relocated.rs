@@ -8,6 +8,7 @@
 
 mod elsewhere;
 mod installed;
+mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use farcc::os::toolchain::{PackError, package};
 
 use elsewhere::{Elsewhere, Packed, copy, gcc_headers, inputs, libraries, packed, subject};
 use installed::need;
+use trial::on_a_farm;
 
 /// What the system's loader has compiled in, and what stands in its place. Names of equal length: the loader has their lengths, too.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/lib/x86_64-linux-gnu/", "/usr/lib/x86_64-linux-gnu/"];
@@ -165,4 +167,38 @@ fn a_copied_loader_is_no_relocated_one() {
     let elsewhere = Elsewhere::with(&packed);
     let assembler = assembler.to_str().unwrap();
     elsewhere.check_object(&[assembler, "-o", "out.o", "/dev/null"], &[]);
+}
+
+/// A recipe as OpenEmbedded builds it: sources beside the build directory, flags in `CC`, and a probe that fails where the compiler
+/// prints a word that it would not print alone.
+#[test]
+fn a_recipe_builds_out_of_tree_on_a_farm() {
+    let sysroot = Sysroot::new();
+    let recipe = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::create_dir_all(recipe.path().join("sources/include")).unwrap();
+    fs::create_dir(recipe.path().join("build")).unwrap();
+    let write = |name: &str, text: &str| fs::write(recipe.path().join("sources").join(name), text).unwrap();
+    write("include/config.h", "#define ANSWER 42\n");
+    write(
+        "a.c",
+        "#include <stdio.h>\n#include \"config.h\"\nint a(void) { return printf(\"%d %s\", ANSWER, __FILE__); }\n",
+    );
+    write("b.c", "#include <stddef.h>\n#include \"config.h\"\nsize_t b(void) { return ANSWER; }\n");
+    let script = format!(
+        "CC='{} -m64 --sysroot=/ -O2 -g -fPIC'
+         echo 'int probe;' >conftest.c
+         farcc $CC -c conftest.c 2>conftest.err
+         test ! -s conftest.err
+         for way in '' farcc; do
+           mkdir -p out
+           for unit in a b; do
+             $way $CC -I../sources/include -MD -MF out/$unit.d -c ../sources/$unit.c -o out/$unit.o 2>out/$unit.err
+           done
+           mv out made-by-$way
+         done
+         diff -r made-by- made-by-farcc",
+        sysroot.compiler()
+    );
+    let said = on_a_farm(&recipe.path().join("build"), &script);
+    assert!(said.contains("3 units: 3 remote, 0 local"), "{said}");
 }
