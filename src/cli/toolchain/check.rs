@@ -232,6 +232,7 @@ impl<'a> Trial<'a> {
             cwd: Bytes::from(self.unit.as_os_str().as_bytes()),
             env: self.env.clone(),
             response_files: Vec::new(),
+            provided: std::collections::BTreeMap::new(),
         };
         let inputs = match inputs::collect(&wanted, &ScanCache::new()) {
             Ok(inputs) => inputs,
