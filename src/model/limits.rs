@@ -197,6 +197,9 @@ pub const BUS_COMMANDS_MAX: usize = 16;
 pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 // Compilers.
 
+/// Compilers that a client daemon remembers, each with its options and variables. A build that sets another `PATH` for each unit
+/// goes beyond; then those that nobody waits for are forgotten.
+pub const TOOLCHAINS_KNOWN_MAX: usize = 512;
 /// One answer of a compiler driver. gcc's macro list has 15 kB, clang's `-v -###` a few.
 pub const DRIVER_ANSWER_BYTES_MAX: usize = 4 << 20;
 /// A driver answers in milliseconds; a cold disk may take seconds.

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::engine::config::PathOverride;
 use crate::engine::toolchain::driver::Identity;
 use crate::model::causes::with_causes;
+use crate::model::limits::TOOLCHAINS_KNOWN_MAX;
 use crate::model::report::{PackageReport, ToolchainReport};
 use crate::os::toolchain::{self, Package, Replacement, Subject, Unpackable};
 
@@ -117,7 +118,11 @@ impl Toolchains {
     pub(super) async fn identify(&self, compiler: &Path) -> Result<Arc<Identity>, String> {
         let stamp = FileStamp::of(compiler).map_err(|error| error.to_string())?;
         loop {
-            let cell = lock(&self.identities).entry(stamp.clone()).or_default().clone();
+            let cell = {
+                let mut identities = lock(&self.identities);
+                make_room(&mut identities, |cell| cell.initialized());
+                identities.entry(stamp.clone()).or_default().clone()
+            };
             let is_old = cell.initialized();
             let compiler = compiler.to_owned();
             let ask = move || toolchain::identify(&compiler).map(Arc::new).map_err(|error| Mishap::of(&error));
@@ -136,13 +141,11 @@ impl Toolchains {
     /// The package of the compiler that `subject` describes.
     pub(super) async fn package(&self, subject: &Subject) -> Result<Arc<Package>, String> {
         loop {
-            let known = lock(&self.packages)
-                .entry(subject.clone())
-                .or_insert_with(|| Packaged {
-                    package: Shared::default(),
-                    checked: Arc::new(Mutex::new(Instant::now())),
-                })
-                .clone();
+            let known = {
+                let mut packages = lock(&self.packages);
+                make_room(&mut packages, |packaged| packaged.package.initialized());
+                packages.entry(subject.clone()).or_insert_with(Packaged::new).clone()
+            };
             let is_old = known.package.initialized();
             let (wanted, replacement) = (subject.clone(), self.replacements.get(&subject.compiler).cloned());
             let pack = move || pack(&wanted, replacement.as_ref());
@@ -196,7 +199,18 @@ async fn outcome<T: Send + Sync + 'static>(
     cell.get_or_init(found).await.clone()
 }
 
+/// Forgets what nobody waits for, where there is too much of it: whoever needs it finds it again.
+fn make_room<K: Ord, V>(known: &mut BTreeMap<K, V>, is_idle: impl Fn(&V) -> bool) {
+    if known.len() >= TOOLCHAINS_KNOWN_MAX {
+        known.retain(|_, value| !is_idle(value));
+    }
+}
+
 impl Packaged {
+    fn new() -> Self {
+        Self { package: Shared::default(), checked: Arc::new(Mutex::new(Instant::now())) }
+    }
+
     /// True where it was looked at a moment ago; otherwise that is to be done now, by whoever asked.
     fn is_fresh(&self, kept: Duration) -> bool {
         let mut checked = lock(&self.checked);
@@ -280,6 +294,15 @@ mod tests {
         let PackageReport::Packaged(summary) = report.package else { panic!("{:?}", report.package) };
         assert_eq!(summary.id, packaged.id.to_string());
         assert!(summary.compiler.starts_with("gcc ") && summary.files > 5 && summary.bytes > 1 << 20, "{summary:?}");
+    }
+
+    #[test]
+    fn what_is_known_is_bounded_and_nobody_loses_what_they_wait_for() {
+        let mut known: BTreeMap<usize, bool> = (0..TOOLCHAINS_KNOWN_MAX).map(|n| (n, n != 7)).collect();
+        make_room(&mut known, |is_idle| *is_idle);
+        assert_eq!(known.keys().collect::<Vec<_>>(), [&7]);
+        make_room(&mut known, |is_idle| *is_idle);
+        assert_eq!(known.len(), 1);
     }
 
     #[test]
