@@ -5,6 +5,7 @@
 
 mod elsewhere;
 mod installed;
+mod trial;
 
 use std::fs;
 use std::io::Write;
@@ -19,6 +20,7 @@ use tar::{EntryType, Header};
 
 use elsewhere::{Elsewhere, Packed, answer, clang_headers, copy, gcc_headers, inputs, libraries, subject};
 use installed::need;
+use trial::on_a_farm;
 
 /// What `icecc-create-env` makes of a compiler: a bare tar.
 fn icecc_archive(compiler: &str, directory: &Path) -> PathBuf {
@@ -134,6 +136,48 @@ fn a_compiler_from_another_prefix_names_the_headers_here() {
     elsewhere.check_commands(&[&compiler, "-###", "-O2", "-c", "a.c"]);
     let command = [&compiler, "-O2", "-g", "-MD", "-MF", "out.d", "-c", "a.c", "-o", "out.o"];
     elsewhere.check_object(&command, &inputs(&headers));
+}
+
+/// A client daemon of its own on a farm of its own, whose configuration names an archive: the whole way.
+#[test]
+fn a_unit_is_compiled_by_the_archives_compiler() {
+    let work = tempfile::tempdir_in("/var/tmp").unwrap();
+    let archive = icecc_archive("/usr/bin/gcc", work.path());
+    fs::write(
+        work.path().join("a.c"),
+        "#include <stddef.h>\n#include <stdio.h>\nint f(void) { return puts(__FILE__); }\n",
+    )
+    .unwrap();
+    let script = format!(
+        "farm=$(dirname $(dirname $(command -v farccctl)))
+         cat $farm/client.toml - >own.toml <<'END'
+[[dist.toolchains]]
+type = \"path_override\"
+compiler_executable = \"/usr/bin/gcc\"
+archive = \"{}\"
+archive_compiler_executable = \"/usr/bin/gcc\"
+END
+         export FARCC_SOCKET=$PWD/own.sock
+         {} --config own.toml &
+         daemon=$!
+         trap 'kill $daemon' EXIT
+         until farccctl status >status 2>&1 && grep -q ', connected' status; do kill -0 $daemon; done
+         for way in plain farcc; do
+           FARCC_DISABLE=$(test $way = farcc || echo 1) farcc /usr/bin/gcc -g -MD -MF out.d -c a.c -o out.o
+           mkdir $way
+           mv out.o out.d $way
+         done
+         diff -r plain farcc
+         farccctl why a.c >told
+         farccctl toolchain list >>told",
+        archive.display(),
+        env!("CARGO_BIN_EXE_farcc-clientd")
+    );
+    on_a_farm(work.path(), &script);
+    let told = fs::read_to_string(work.path().join("told")).unwrap();
+    for words in ["Builder builder compiled it".to_owned(), format!(", from {}\n", archive.display())] {
+        assert!(told.contains(&words), "{words}: {told}");
+    }
 }
 
 #[test]

@@ -2,14 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
-mod alone;
 mod elsewhere;
 mod fake_daemon;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use farcc::engine::wire::local::{FromDaemon, Question, ToDaemon};
@@ -17,7 +15,6 @@ use farcc::model::exit;
 use farcc::model::report::{PackageReport, PackageSummary, ToolchainReport};
 use farcc::os::toolchain::package;
 
-use alone::as_user;
 use elsewhere::{PATH, archive, subject};
 use fake_daemon::FakeDaemon;
 
@@ -136,52 +133,33 @@ fn what_cannot_be_packaged_leaves_nothing() {
 
 #[test]
 fn checks_find_nothing_with_a_sound_compiler() {
-    as_user(|| {
-        for compiler in ["gcc", "/usr/bin/clang"] {
-            let said = check(&farccctl(&["check", compiler]), exit::OK, &["toolchain "]);
-            assert_eq!(said.matches(": the same commands, object, dependency list and messages").count(), 3, "{said}");
-        }
-        let said = check(&farccctl(&["check", "gcc", "--", "-O3", "-m32"]), exit::OK, &["toolchain "]);
-        assert!(said.contains("c: the same"), "{said}");
-    });
+    for compiler in ["gcc", "/usr/bin/clang"] {
+        let said = check(&farccctl(&["check", compiler]), exit::OK, &["toolchain "]);
+        assert_eq!(said.matches(": the same commands, object, dependency list and messages").count(), 3, "{said}");
+    }
+    let said = check(&farccctl(&["check", "gcc", "--", "-O3", "-m32"]), exit::OK, &["toolchain "]);
+    assert!(said.contains("c: the same"), "{said}");
 }
 
-/// A file beside the compiler that no answer of the driver tells of makes it do something else there.
+/// A program that the compiler starts and no answer of its tells of is missing elsewhere.
 #[test]
 fn checks_tell_what_differs() {
-    as_user(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let compiler = directory.path().join("odd-gcc");
-        build_odd_compiler(&compiler, directory.path());
-        let said =
-            check(&farccctl(&["check", compiler.to_str().unwrap()]), exit::NEGATIVE, &["c: other commands: here"]);
-        assert!(said.contains("-D ODD"), "{said}");
-    });
-}
-
-/// A compiler that looks at a file of its own before it starts gcc.
-fn build_odd_compiler(compiler: &Path, directory: &Path) {
-    let flag = directory.join("flag");
-    fs::write(&flag, "").unwrap();
-    let source = format!(
-        "#include <unistd.h>\nint main(int n, char **words) {{\n char *argv[n + 2];\n int at = 0;\n \
-         argv[at++] = \"/usr/bin/gcc\";\n if (access(\"{}\", F_OK) == 0) argv[at++] = \"-DODD\";\n \
-         for (int i = 1; i <= n; i++) argv[at++] = words[i];\n return execv(\"/usr/bin/gcc\", argv);\n}}\n",
-        flag.display()
-    );
-    let file = directory.join("odd.c");
+    let directory = tempfile::tempdir().unwrap();
+    let compiler = directory.path().join("odd-gcc");
+    let source = "#include <unistd.h>\nint main(int n, char **words) {\n char *argv[n + 2];\n argv[0] = \"/usr/bin/gcc\";\n \
+                  argv[1] = \"-DODD\";\n for (int i = 1; i <= n; i++) argv[i + 1] = words[i];\n \
+                  return execv(argv[0], argv);\n}\n";
+    let file = directory.path().join("odd.c");
     fs::write(&file, source).unwrap();
-    assert!(Command::new("gcc").arg(&file).arg("-o").arg(compiler).status().unwrap().success());
+    assert!(Command::new("gcc").arg(&file).arg("-o").arg(&compiler).status().unwrap().success());
+    let said = check(&farccctl(&["check", compiler.to_str().unwrap()]), exit::NEGATIVE, &["c: other commands: here"]);
+    assert!(said.contains("-D ODD"), "{said}");
 }
 
 #[test]
-fn checks_say_why_units_stay_here() {
-    as_user(|| {
-        let output = farccctl(&["check", "gcc", "--", "-march=native"]);
-        let said = text(&output.stderr);
-        // Options that are resolved on this machine travel; those that tie a unit to it are named.
-        assert!(output.status.success() || said.contains("compiled on this machine"), "{said}");
-        let no_bwrap = farccctl(&["check", "--bwrap", "/nonexistent/bwrap", "gcc"]);
-        check(&no_bwrap, exit::SANDBOX, &["/nonexistent/bwrap is missing"]);
-    });
+fn checks_need_a_sandbox_and_units_that_travel() {
+    let no_bwrap = farccctl(&["check", "--bwrap", "/nonexistent/bwrap", "gcc"]);
+    check(&no_bwrap, exit::SANDBOX, &["/nonexistent/bwrap is missing"]);
+    let stays = farccctl(&["check", "gcc", "--", "-fno-such-option"]);
+    check(&stays, exit::NEGATIVE, &["units with these options are compiled on this machine", "-fno-such-option"]);
 }
