@@ -145,7 +145,6 @@ impl PackError {
 }
 
 /// A compiler that cannot be packaged, with what that was found by.
-#[derive(Debug)]
 pub struct Unpackable {
     pub why: PackError,
     sources: Box<Sources>,
@@ -160,6 +159,13 @@ impl Unpackable {
     /// True while nothing has changed that was looked at on the way to the failure.
     pub fn is_current(&self) -> bool {
         self.sources.are_current()
+    }
+}
+
+/// Without the hundreds of paths.
+impl fmt::Debug for Unpackable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpackable").field("why", &self.why).finish_non_exhaustive()
     }
 }
 
