@@ -25,6 +25,9 @@ const SYSTEM_DIRECTORIES: [&str; 2] = ["/lib/x86_64-linux-gnu/", "/usr/lib/x86_6
 const OUT_OF_REACH: &[(&str, &str)] =
     &[("/lib/", "/nil/"), ("/usr/lib/", "/nil/nil/"), ("/etc/ld.so.cache", "/nil/ld.so.cache")];
 
+/// Where libraries other than libc go: a place that only the loader's own word leads to.
+const OTHERS: &str = "more/lib";
+
 /// `x86_64-linux-gnu/12`, below `lib/gcc`.
 fn version_directory() -> PathBuf {
     let real = PathBuf::from(elsewhere::answer(&["gcc", "-print-prog-name=cc1"]));
@@ -84,13 +87,13 @@ impl Sysroot {
     fn bring_libraries(&self) {
         for (name, real) in self.programs.iter().flat_map(|program| libraries(program)) {
             let directory =
-                if ["libc.so", "libm.so"].iter().any(|libc| name.starts_with(libc)) { "lib" } else { "usr/lib" };
+                if ["libc.so", "libm.so"].iter().any(|libc| name.starts_with(libc)) { "lib" } else { OTHERS };
             copy(real, self.path().join(directory).join(name));
         }
     }
 
     fn relocate_loader(&self) {
-        let [first, second] = ["lib", "usr/lib"].map(|directory| format!("{}/{directory}", self.path().display()));
+        let [first, second] = ["lib", OTHERS].map(|directory| format!("{}/{directory}", self.path().display()));
         let padded = |path: String, old: &str| {
             assert!(path.len() < old.len(), "{path} is too long");
             format!("{path:/<width$}", width = old.len())
@@ -111,7 +114,7 @@ impl Sysroot {
     }
 }
 
-/// Before the fix, libraries were looked for beside the loader alone, whatever it had compiled in.
+/// Fails where libraries are looked for beside the loader, or where the system has them, and not where the loader would look.
 #[test]
 fn a_relocated_compiler_runs_with_its_own_loader_and_libraries_alone() {
     let sysroot = Sysroot::new();
@@ -123,8 +126,8 @@ fn a_relocated_compiler_runs_with_its_own_loader_and_libraries_alone() {
     let strangers: Vec<_> = files.iter().filter(is_library).filter(|file| !file.starts_with(prefix)).collect();
     assert!(strangers.iter().all(|file| file.contains("/gconv/")), "{strangers:?}");
     assert!(files.contains(&sysroot.loader().display().to_string()));
-    for name in ["lib/libc.so.6", "usr/lib/libmpfr.so.6"] {
-        assert!(files.contains(&sysroot.path().join(name).display().to_string()), "{name} is missing");
+    for (directory, name) in [("lib", "libc.so.6"), (OTHERS, "libmpfr.so.6")] {
+        assert!(files.contains(&sysroot.path().join(directory).join(name).display().to_string()), "{name} is missing");
     }
 
     let elsewhere = Elsewhere::with(&packed);
@@ -141,7 +144,7 @@ fn a_relocated_compiler_runs_with_its_own_loader_and_libraries_alone() {
 fn a_library_that_only_the_system_has_is_missing() {
     let sysroot = Sysroot::new();
     let (name, _) = libraries(Path::new("/usr/bin/as")).into_iter().find(|(name, _)| name.contains("bfd")).unwrap();
-    let gone = sysroot.path().join("usr/lib").join(&name);
+    let gone = sysroot.path().join(OTHERS).join(&name);
     fs::remove_file(&gone).unwrap();
     let refused = package(&subject(&sysroot.compiler(), &[])).unwrap_err();
     let is_about = matches!(&refused.why, PackError::MissingLibrary { name: missing, .. } if *missing == *name);
