@@ -72,21 +72,33 @@ make_packages() {
   done
 }
 
-deb13() { debian 13 "$("$top/tests/system/trees.sh" builder)"; }
+# With a compiler, so that what Debian's own infrastructure would run (debian/tests) is run too.
+deb13() {
+  lint_debian
+  debian "$("$top/tests/system/trees.sh" client)"
+}
 
-deb12() { debian 12 "$(FARCC_TREES_SUITE=bookworm "$top/tests/system/trees.sh" builder)"; }
+deb12() { debian "$(FARCC_TREES_SUITE=bookworm "$top/tests/system/trees.sh" builder)"; }
 
-# A machine with the packages of two versions in /packages.
+# A machine with the packages of two versions in /packages, and what their tests need.
 debian() {
-  local root=$run/debian$1
-  if [ "$1" = 13 ]; then lint_debian; fi
-  cp -a --reflink=auto "$2" "$root"
-  mkdir -p "$root/packages/old" "$root/packages/new"
+  local root=$run/debian
+  rm -rf "$root"
+  cp -a --reflink=auto "$1" "$root"
+  mkdir -p "$root/packages/old" "$root/packages/new" "$root/packages/source/vendor/zstd-sys/zstd"
   cp "$CARGO_TARGET_DIR"/deb/*.deb "$root/packages/old/"
   next_version "$root/packages"
   cp "$here/debian.sh" "$root/packages/"
+  cp -r "$top/debian/tests" "$root/packages/source/"
+  cp -r "$(sources_of_zstd)" "$root/packages/source/vendor/zstd-sys/zstd/lib"
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
   "$host" lab "$here/run.sh" inside "$root"
+}
+
+# The crate brings them.
+sources_of_zstd() {
+  zstd_project "$run/zstd"
+  sed -n 's|^PARTS := \(.*\)/common .*|\1|p' "$run/zstd/Makefile"
 }
 
 # The next version: the same files under a higher number.
