@@ -210,7 +210,7 @@ pub(crate) struct JoinOptions {
     /// As a client: for this user. The default of ordinary users
     #[arg(long)]
     pub(crate) client: bool,
-    /// As a builder: for this machine. The default of root
+    /// As a builder: for this machine, or run by this user if it is not root. The default of root
     #[arg(long, conflicts_with = "client")]
     pub(crate) builder: bool,
     /// With --client: for every user of this machine

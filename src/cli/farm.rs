@@ -56,9 +56,12 @@ fn address(options: &InviteOptions, config: &SchedulerConfig) -> Result<HostPort
 
 pub(crate) fn join(options: &JoinOptions) -> Result<u8, Failure> {
     let invite: Invite = options.line.parse().map_err(Failure::with(exit::USAGE))?;
-    let is_builder = options.builder || (!options.client && rustix::process::geteuid().is_root());
-    let (text, place, then) = if is_builder {
+    let is_root = rustix::process::geteuid().is_root();
+    let is_builder = options.builder || (!options.client && is_root);
+    let (text, place, then) = if is_builder && is_root {
         (invite.builder_file(), Place::builder(), "now `systemctl enable --now builder.socket`")
+    } else if is_builder {
+        (invite.builder_file(), Place::own("builder.toml")?, "now `systemctl --user enable --now builder.socket`")
     } else {
         (invite.client_file(), Place::client(options.system)?, "`farccctl stop` lets a running client daemon notice")
     };
@@ -102,11 +105,16 @@ impl Place {
         if for_all {
             return Ok(Self { path: PathBuf::from("/etc/farcc/client.toml.d/farm.toml"), mode: 0o644, group: None });
         }
+        Self::own("config.toml")
+    }
+
+    /// Of this user alone: the client's file, or that of a builder which the user's own service manager runs.
+    fn own(name: &str) -> Result<Self, Failure> {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
         let config =
             config.ok_or_else(|| Failure::new(exit::CONFIGURATION, "neither XDG_CONFIG_HOME nor HOME is set"))?;
-        Ok(Self { path: config.join("farcc/config.toml"), mode: 0o600, group: None })
+        Ok(Self { path: config.join("farcc").join(name), mode: 0o600, group: None })
     }
 
     /// Appears whole or not at all. What is there stays, unless it says the same or `replace` is meant.
