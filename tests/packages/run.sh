@@ -1,7 +1,8 @@
 #!/bin/bash
-# run.sh [--from-source] [deb12|deb13|rpm]...: installs, uses, upgrades, removes and purges the packages, and looks at what that leaves.
+# run.sh [--from-source] [deb12|deb13|rpm|tarball]...: installs, uses, upgrades, removes and purges the packages, and looks at what that leaves.
 #
-#   deb13  apt on a booted Debian 13        deb12  apt on a booted Debian 12        rpm  dnf in the root of a Debian 13
+#   deb13  apt on a booted Debian 13        deb12  apt on a booted Debian 12      
+#   rpm    dnf in the root of a Debian 13   tarball  install.sh by an ordinary user of a booted Debian 13
 #
 # Without names, all of them. Needs root. Packages are made of the build of the day (`make`); with --from-source from the archive of
 # sources and crates, as they would be given away, in a namespace without a network.
@@ -21,12 +22,12 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --from-source) from_source=1 ;;
-      deb12 | deb13 | rpm) kinds+=("$1") ;;
+      deb12 | deb13 | rpm | tarball) kinds+=("$1") ;;
       *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
     esac
     shift
   done
-  [ ${#kinds[@]} -gt 0 ] || kinds=(deb13 deb12 rpm)
+  [ ${#kinds[@]} -gt 0 ] || kinds=(deb13 deb12 rpm tarball)
   is_root || die "needs root: it boots machines"
   need jq jq ip iproute2 unshare util-linux pandoc pandoc debootstrap debootstrap /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
   make_packages "$from_source" "${kinds[@]}"
@@ -92,7 +93,7 @@ debian() {
   cp -r "$top/debian/tests" "$root/packages/source/"
   cp -r "$(sources_of_zstd)" "$root/packages/source/vendor/zstd-sys/zstd/lib"
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
-  "$host" lab "$here/run.sh" inside "$root"
+  "$host" lab "$here/run.sh" inside "$root" run packaged bash /packages/debian.sh
 }
 
 # The crate brings them.
@@ -155,10 +156,20 @@ lint_rpm() {
   [ -z "$said" ] || die "rpmlint: $said"
 }
 
-# In the laboratory.
+tarball() {
+  local root=$run/tarball
+  cp -a --reflink=auto "$("$top/tests/system/trees.sh" client)" "$root"
+  mkdir "$root/packages"
+  cp "$CARGO_TARGET_DIR"/tarball/*.tar.xz "$root/packages/"
+  tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+  "$host" lab "$here/run.sh" inside "$root" "$here/tarball.sh" "$host" packaged
+}
+
+# In the laboratory: boots a machine, and runs a test on it or beside it.
 inside() {
   "$host" up packaged "$1" 1
-  "$host" run packaged bash /packages/debian.sh
+  shift
+  case $1 in run) "$host" "$@" ;; *) "$@" ;; esac
 }
 
 # What a package's own checker calls an error or a warning, and no override explains. The last word is that packages made of the
@@ -174,6 +185,9 @@ case ${1:-} in
     run=$3
     "$2"
     ;;
-  inside) inside "$2" ;;
+  inside)
+    shift
+    inside "$@"
+    ;;
   *) main "$@" ;;
 esac
