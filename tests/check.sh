@@ -3,8 +3,9 @@
 #
 #   --fast   formatting, lints and all tests of `cargo test`: no root, under five minutes
 #
-# The whole of it adds the tests once more as an ordinary user where root started this, the size of the wrapper, the demo,
-# and, as root, the system test on booted machines with each fault once (make faults has more of them). Ends with
+# The whole of it adds the tests once more as an ordinary user where root started this, the size of the wrapper, the demo, a small
+# part of the conformance run (make conformance has more), and, as root, the packages and the system test on booted machines with
+# each fault once (make faults has more of them). Ends with
 # `check: N passed, N failed`, and what was left out.
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -22,6 +23,9 @@ main() {
   cd "$top"
   need_to_build
   need jq jq
+  # What the tests of `cargo test` take for input, or make it with.
+  need clang clang g++ g++ patchelf patchelf icecc-create-env icecc file file xz xz-utils zstd zstd musl-gcc musl-tools \
+    aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu aarch64-linux-gnu-g++ g++-aarch64-linux-gnu
   step "formatting" cargo fmt --check
   scripts
   step "lints" cargo clippy --locked --all-targets --features system-tests -- -D warnings
@@ -31,10 +35,12 @@ main() {
     step "release build" cargo build --release --locked
     step "size of the wrapper" wrapper_is_small
     step "demo" tests/demo.sh
+    step "conformance of one package" tests/conformance/run.sh lua5.4
     if is_root; then
+      step "packages" tests/packages/run.sh
       step "system test" tests/system/run.sh
     else
-      leave_out "system test on booted machines: needs root"
+      leave_out "packages and system test on booted machines: need root"
     fi
   fi
   summary 0
@@ -65,7 +71,8 @@ scripts() {
     leave_out "shellcheck of the scripts: not installed"
     return
   fi
-  step "scripts" shellcheck --severity=warning -x -P tests -P tests/system tests/*.sh tests/system/*.sh tests/system/host .ci/run
+  step "scripts" shellcheck --severity=warning -x -P tests -P tests/system -P tests/conformance tests/*.sh tests/*/*.sh tests/system/host \
+    tests/conformance/front contrib/*.sh .ci/run
 }
 
 # Root may read, write and signal everything, so what a test says about permissions means nothing under root.
