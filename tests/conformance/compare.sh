@@ -11,10 +11,14 @@ RANDOM_NAMES='s/\.tmp_[0-9]+/.tmp_N/g; s/TryCompile-[A-Za-z0-9]{6}/TryCompile-N/
 LINES_SHOWN=12
 COLUMNS_SHOWN=240
 
+# A unit is a command that has left an object. A probe is one whose object is gone when the build is over: configure scripts and
+# kernels ask compilers so what they can do.
+PROBE=probe:
+
 # index DIRECTORY: writes a line for each record of a round, RECORD DECISION COMMAND STATUS STDERR OBJECT DEPFILE, to DIRECTORY/index,
 # and without the first two, sorted, to DIRECTORY/outcomes.
 index() {
-  local record words command sum path mode
+  local record words command sum path mode probe
   local -A digests=()
   find "$1/records" \( -name stderr -o -name depfile \) -size +0 -exec sed -E -i "$RANDOM_NAMES" {} +
   while read -r sum path; do digests[$path]=$sum; done < <(find "$1/records" -type f ! -name command -exec sha256sum {} +)
@@ -23,8 +27,10 @@ index() {
     [ -e "$record/command" ] || continue
     mapfile -d '' words <"$record/command"
     printf -v command '%q ' "${words[@]}"
-    printf '%s\t' "$record" "$(decision "$record")" "$command" "$(<"$record/status")" "${digests[$record/stderr]}" "${digests[$record/object]--}"
-    echo "${digests[$record/depfile]--}"
+    probe=$PROBE
+    if [ -e "$record/output" ]; then probe=''; fi
+    printf '%s\t' "$record" "$(decision "$record")" "$command" "$(<"$record/status")" "${digests[$record/stderr]}"
+    printf '%s%s\t%s\n' "$probe" "${digests[$record/object]-}" "${digests[$record/depfile]-none}"
   done | sed -E "$RANDOM_NAMES" >"$1/index"
   cut -f 3- "$1/index" | LC_ALL=C sort >"$1/outcomes"
 }
@@ -49,12 +55,14 @@ compare() {
   comm -23 "$work/$1/outcomes" "$work/$2/outcomes" >"$to/random"
   comm -12 "$to/agreed" "$to/outcomes" >"$to/same"
   comm -23 "$to/agreed" "$to/outcomes" >"$to/differing"
-  awk -F '\t' 'NR == FNR { random[$0]; next }
-    { record = $1; sub(/^[^\t]*\t[^\t]*\t/, "") } $4 != "-" && $0 in random { print record }' "$to/random" "$work/$1/index" >"$work/random.units"
+  awk -F '\t' -v probe="^$PROBE" 'NR == FNR { random[$0]; next }
+    $6 ~ probe { next }
+    { record = $1; sub(/^[^\t]*\t[^\t]*\t/, "") }
+    $0 in random { print record }' "$to/random" "$work/$1/index" >"$work/random.units"
 }
 
-# A unit is a command that has left an object.
-units() { cat "$@" 2>/dev/null | awk -F '\t' '$4 != "-"' | wc -l; }
+# How many of the outcomes in some files are of units.
+units() { cat "$@" 2>/dev/null | awk -F '\t' -v probe="^$PROBE" '$4 !~ probe' | wc -l; }
 
 # Every file, directory and link with its mode, and every file's digest; the path is the first field.
 list_files() {
@@ -79,7 +87,7 @@ verdict() {
   same=$(units "$work/farcc/same" "$work/again-farcc/same")
   again=$(units "$work/farcc/random")
   open=$((n - same - $(units "$work/farcc/differing" "$work/again-farcc/differing")))
-  remote=$(cut -f 2,6 "$work/farcc/index" | grep -c $'^remote\t[^-]' || true)
+  remote=$(awk -F '\t' -v probe="^$PROBE" '$2 == "remote" && $6 !~ probe' "$work/farcc/index" | wc -l)
   local_units >"$work/local"
   reasons=$(cut -f 1 "$work/local" | sort | uniq -c | awk '{ printf "%s%s %s", sep, $1, $2; sep = ", " }')
   differences >"$work/differences"
@@ -97,7 +105,7 @@ local_units() {
   local record reason command
   while IFS=$'\t' read -r record reason command; do
     printf '%s\t%s\t%s\n' "$reason" "$(tail -n 1 "$record/decision" 2>/dev/null || true)" "$command"
-  done < <(awk -F '\t' -v OFS='\t' '$6 != "-" && $2 != "remote" { print $1, $2, $3 }' "$work/farcc/index")
+  done < <(awk -F '\t' -v OFS='\t' -v probe="^$PROBE" '$2 != "remote" && $6 !~ probe { print $1, $2, $3 }' "$work/farcc/index")
 }
 
 show() {
