@@ -144,6 +144,9 @@ pub const CLIENTS_MAX: usize = 4096;
 pub const SLOTS_MAX: u32 = 4096;
 /// Classes one client may name at once: toolchains in use times architectures, with room.
 pub const CLASSES_MAX: usize = 1024;
+/// Pairs of toolchain and builder that do not go together, for one client: as many toolchains as a project has, on every machine
+/// of a farm that is too old. Beyond it, some are tried again.
+pub const MISFITS_MAX: usize = 1024;
 /// Where clients outnumber slots, a lease may be recalled for a client without any after this long: a turn.
 pub const LEASE_TURN: Duration = Duration::from_secs(2);
 /// Jobs that a builder must finish after a failure before the failure is forgotten.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use farcc::engine::builder::{self, Builder, JobEnd};
 use farcc::engine::client::{self, Client, Failure};
 use farcc::engine::scheduler::{self, Scheduler};
-use farcc::engine::wire::farm::{Class, Lease};
+use farcc::engine::wire::farm::{Class, Grievance, Lease};
 use farcc::model::digest::Digest;
 use farcc::model::id::{BuilderId, ClientId, Instance, JobId, LeaseId, RequestId};
 use farcc::model::moment::Moment;
@@ -36,6 +36,10 @@ fn class() -> impl Strategy<Value = Class> {
         .prop_map(|(number, architecture)| Class { toolchain: ToolchainId(digest(number)), architecture })
 }
 
+fn grievance() -> impl Strategy<Value = Grievance> {
+    prop_oneof![Just(Grievance::Work), Just(Grievance::Toolchain)]
+}
+
 fn request() -> impl Strategy<Value = RequestId> {
     (0..12u64).prop_map(RequestId)
 }
@@ -45,7 +49,12 @@ fn why() -> impl Strategy<Value = Why> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    prop_oneof![why().prop_map(Failure::Builder), why().prop_map(Failure::Lease), why().prop_map(Failure::Unit)]
+    prop_oneof![
+        why().prop_map(Failure::Builder),
+        why().prop_map(Failure::Unfit),
+        why().prop_map(Failure::Lease),
+        why().prop_map(Failure::Unit),
+    ]
 }
 
 fn lease() -> impl Strategy<Value = Lease> {
@@ -85,11 +94,8 @@ fn scheduler_input() -> impl Strategy<Value = scheduler::Input> {
         client_id().prop_map(|client| Input::ClientHeartbeat { client }),
         (client_id(), class(), 0..6u32).prop_map(|(client, class, slots)| Input::Demand { client, class, slots }),
         (client_id(), lease_id()).prop_map(|(client, lease)| Input::Returned { client, lease }),
-        (client_id(), builder_id(), lease_id()).prop_map(|(client, builder, lease)| Input::Complaint {
-            client,
-            builder,
-            lease
-        }),
+        (client_id(), builder_id(), lease_id(), grievance())
+            .prop_map(|(client, builder, lease, about)| { Input::Complaint { client, builder, lease, about } }),
         client_id().prop_map(|client| Input::ClientLost { client }),
     ]
 }

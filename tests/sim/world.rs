@@ -988,8 +988,8 @@ impl World {
                 self.tell_scheduler(node, scheduler::Input::Demand { client, class, slots });
             }
             Output::Return { lease } => self.tell_scheduler(node, scheduler::Input::Returned { client, lease }),
-            Output::Complain { builder, lease, .. } => {
-                self.tell_scheduler(node, scheduler::Input::Complaint { client, builder, lease });
+            Output::Complain { builder, lease, about, .. } => {
+                self.tell_scheduler(node, scheduler::Input::Complaint { client, builder, lease, about });
             }
         }
     }

@@ -384,7 +384,7 @@ impl Driver {
             }
             Err(failure) => {
                 let why = match &failure {
-                    Failure::Builder(why) | Failure::Lease(why) | Failure::Unit(why) => why,
+                    Failure::Builder(why) | Failure::Unfit(why) | Failure::Lease(why) | Failure::Unit(why) => why,
                 };
                 tracing::debug!(
                     farcc_job = %job,
@@ -422,8 +422,8 @@ impl Driver {
                 }
                 Output::Demand { class, slots } => self.tell(ClientToScheduler::Demand { class, slots }),
                 Output::Return { lease } => self.tell(ClientToScheduler::Return { lease }),
-                Output::Complain { builder, lease, detail } => {
-                    self.tell(ClientToScheduler::Complain { builder, lease, detail });
+                Output::Complain { builder, lease, detail, about } => {
+                    self.tell(ClientToScheduler::Complain { builder, lease, detail, about });
                 }
             }
         }

@@ -125,7 +125,7 @@ impl Attempt {
         let inputs = self.unit.sourcing.best().map_err(Failure::Unit)?;
         let (there, _) = self.compile(warm, &order, &inputs).await?;
         if let Ending::Signalled(signal) = there.ending {
-            return Err(Failure::Builder(Why::new(Reason::RemoteSignal, format!("signal {signal}"))));
+            return Err(signalled(signal));
         }
         if there.ending.is_success() && same_commands(&here, &there.stderr) {
             return Ok(Ok(()));
@@ -319,10 +319,7 @@ impl Attempt {
         match compilation.ending {
             Ending::Exited(0) => {}
             Ending::Exited(status) => return Err(failed(Reason::RemoteError, first_line(status, &compilation.stderr))),
-            // Another machine may have the memory or the instructions that this one lacks.
-            Ending::Signalled(signal) => {
-                return Err(Failure::Builder(Why::new(Reason::RemoteSignal, format!("signal {signal}"))));
-            }
+            Ending::Signalled(signal) => return Err(signalled(signal)),
         }
         let mut expected = unit.outputs.clone();
         let mut outputs = Vec::new();
@@ -470,6 +467,16 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
+}
+
+/// Another machine may have the memory or the instructions that this one lacks. Memory may be there the next time.
+fn signalled(signal: u8) -> Failure {
+    const SIGILL: u8 = libc::SIGILL as u8;
+    let why = Why::new(Reason::RemoteSignal, format!("signal {signal}"));
+    match signal {
+        SIGILL => Failure::Unfit(why),
+        _ => Failure::Builder(why),
+    }
 }
 
 fn lost(cause: impl Display) -> Failure {

@@ -17,8 +17,8 @@ use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message, printable};
 use crate::daemon::pulse::Pulse;
 use crate::engine::scheduler::{Blame, Input, Output, Scheduler, Settings};
 use crate::engine::wire::farm::{
-    BuilderOffer, BuilderStatus, BuilderToScheduler, ClientToScheduler, FarmStatus, Lease, Refusal, SchedulerToBuilder,
-    SchedulerToClient,
+    BuilderOffer, BuilderStatus, BuilderToScheduler, ClientToScheduler, FarmStatus, Grievance, Lease, Refusal,
+    SchedulerToBuilder, SchedulerToClient,
 };
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance};
@@ -348,16 +348,20 @@ impl Driver {
             }
             ClientToScheduler::Demand { class, slots } => self.feed(Input::Demand { client, class, slots }),
             ClientToScheduler::Return { lease } => self.feed(Input::Returned { client, lease }),
-            ClientToScheduler::Complain { builder, lease, detail } => {
+            ClientToScheduler::Complain { builder, lease, detail, about } => {
                 let name = self.builders.get(&builder).map_or("unknown", |known| known.name.as_str());
+                let consequence = match about {
+                    Grievance::Work => "for a while",
+                    Grievance::Toolchain => "for this toolchain",
+                };
                 tracing::warn!(
                     farcc_builder = name,
                     farcc_lease = %lease,
                     farcc_client = %client,
                     farcc_reason = printable(&detail, DETAIL_CHARS_MAX),
-                    "a client complains of a builder, and gets no slots there for a while"
+                    "a client complains of a builder, and gets no slots there {consequence}"
                 );
-                self.feed(Input::Complaint { client, builder, lease });
+                self.feed(Input::Complaint { client, builder, lease, about });
             }
             ClientToScheduler::Heartbeat => {
                 self.feed(Input::ClientHeartbeat { client });

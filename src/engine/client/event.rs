@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::wire::farm::{Class, Lease};
+use crate::engine::wire::farm::{Class, Grievance, Lease};
 use crate::model::id::{BuilderId, LeaseId, RequestId};
 use crate::model::limits::{ATTEMPTS_MAX, LEASE_LINGER};
 use crate::model::reason::{Reason, Why};
@@ -86,6 +86,8 @@ pub enum Input {
 pub enum Failure {
     /// The builder could not be reached or broke the job: worth another builder, and a complaint.
     Builder(Why),
+    /// The builder's machine cannot run the compiler: worth another builder, and no more units of this toolchain there.
+    Unfit(Why),
     /// The lease was not accepted (expired, busy, draining): worth another lease, nobody's fault, not an attempt.
     Lease(Why),
     /// Another builder would say the same: compile here.
@@ -120,6 +122,7 @@ pub enum Output {
         builder: BuilderId,
         lease: LeaseId,
         detail: String,
+        about: Grievance,
     },
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::engine::client::leases::{Fate, Held, Leases, Use};
 use crate::engine::client::unit::{State, Unit};
 use crate::engine::client::{Failure, Input, Output, Settings, Snapshot};
-use crate::engine::wire::farm::{Class, Lease};
+use crate::engine::wire::farm::{Class, Grievance, Lease};
 use crate::model::id::{BuilderId, LeaseId, RequestId};
 use crate::model::limits::{HOPELESS_GRACE, LEASE_MAX, SCHEDULER_GRACE};
 use crate::model::moment::{Moment, Timers};
@@ -193,11 +193,8 @@ impl Client {
         let Some(Unit { state: State::Remote { class, lease }, .. }) = self.units.get(&request) else { return };
         let (class, lease) = (class.clone(), *lease);
         match failure {
-            Failure::Builder(why) => {
-                let Some(builder) = self.leases.find(lease).map(|held| held.lease.builder) else { return };
-                self.retry_elsewhere(now, request, class, builder, why.clone());
-                self.complain(lease, &why);
-            }
+            Failure::Builder(why) => self.builder_failed(now, request, class, lease, why, Grievance::Work),
+            Failure::Unfit(why) => self.builder_failed(now, request, class, lease, why, Grievance::Toolchain),
             Failure::Lease(why) => {
                 self.retry_later(now, request, class, why);
                 self.refused(now, lease);
@@ -209,16 +206,33 @@ impl Client {
         }
     }
 
+    fn builder_failed(
+        &mut self,
+        now: Moment,
+        request: RequestId,
+        class: Class,
+        lease: LeaseId,
+        why: Why,
+        about: Grievance,
+    ) {
+        let Some(builder) = self.leases.find(lease).map(|held| held.lease.builder) else { return };
+        self.retry_elsewhere(now, request, class, builder, why.clone());
+        self.complain(lease, &why, about);
+    }
+
     /// Reports the builder and keeps away from it: what else is held there goes back when its job is done.
-    fn complain(&mut self, lease: LeaseId, why: &Why) {
+    fn complain(&mut self, lease: LeaseId, why: &Why, about: Grievance) {
         let Some(held) = self.drop_lease(lease) else { return };
         let builder = held.lease.builder;
         // One that the scheduler has voided itself is no news.
         if held.fate != Fate::Drop {
-            self.tell(Output::Complain { builder, lease, detail: why.to_string() });
+            self.tell(Output::Complain { builder, lease, detail: why.to_string(), about });
         }
         for other in self.leases.of_builder(builder) {
-            self.retire(other, Fate::Return);
+            let is_concerned = |other: &Held| about == Grievance::Work || other.class.toolchain == held.class.toolchain;
+            if self.leases.find(other).is_some_and(is_concerned) {
+                self.retire(other, Fate::Return);
+            }
         }
     }
 

@@ -47,7 +47,7 @@ fn show(output: Output) -> String {
         Output::Cancel { request, .. } => format!("cancel u{request}"),
         Output::Demand { slots, .. } => format!("want {slots}"),
         Output::Return { lease } => format!("return l{}", lease.number),
-        Output::Complain { lease, .. } => format!("complain l{}", lease.number),
+        Output::Complain { lease, about, .. } => format!("complain l{} of {about:?}", lease.number),
     }
 }
 
@@ -77,6 +77,7 @@ impl Story {
             [u, "ended"] => Input::LocalEnded { request: request(u) },
             [u, "abandoned"] => Input::Abandoned { request: request(u) },
             [u, "lost"] => self.failed(u, Failure::Builder(Reason::BuilderLost.into())),
+            [u, "misfit"] => self.failed(u, Failure::Unfit(Reason::RemoteSignal.into())),
             [u, "refused"] => self.failed(u, Failure::Lease(Reason::BuilderRefused.into())),
             [u, "erred"] => self.failed(u, Failure::Unit(Reason::RemoteError.into())),
             _ => panic!("what is {line:?}?"),
@@ -133,6 +134,16 @@ fn units_wait_for_leases_in_order() {
     check("up; u1 comes; u2 comes; l1 at b1; l2 at b2; u1 done; wait 10; u2 done; u3 comes", &["u3 to l2"]);
 }
 
+/// Another builder may have the instruction that this one lacks.
+#[test]
+fn a_builder_that_cannot_run_the_compiler_is_told_of_and_left() {
+    let story = "up; u1 comes; u2 comes; l1 at b1; l2 at b1; u1 misfit";
+    check(story, &["complain l1 of Toolchain"]);
+    check(&format!("{story}; u2 done"), &["want 1", "return l2"]);
+    check(&format!("{story}; l3 at b2"), &["u1 to l3"]);
+    check(&format!("{story}; l3 at b2; u1 misfit"), &["complain l3 of Toolchain", "u1 here: remote-signal"]);
+}
+
 #[test]
 fn a_free_remote_slot_comes_before_a_local_one() {
     check_with_local_slots("up; u1 comes", &["u1 here: local-slot", "want 1"]);
@@ -182,12 +193,12 @@ fn recalled_leases_go_back_when_their_job_is_done() {
 #[test]
 fn a_failed_builder_is_reported_and_left() {
     let story = "up; u1 comes; u2 comes; u3 comes; l1 at b1; l2 at b1; l3 at b1; u3 done; u1 lost";
-    check(story, &["complain l1", "want 2", "return l3"]);
+    check(story, &["complain l1 of Work", "want 2", "return l3"]);
     check(&format!("{story}; u2 done"), &["want 1", "return l2"]);
     check(&format!("{story}; l4 at b1"), &[]);
     check(&format!("{story}; l4 at b1; wait 1000"), &["u1 to l4"]);
     check(&format!("{story}; l5 at b2"), &["u1 to l5"]);
-    check(&format!("{story}; l5 at b2; u1 lost"), &["complain l5", "u1 here: builder-lost"]);
+    check(&format!("{story}; l5 at b2; u1 lost"), &["complain l5 of Work", "u1 here: builder-lost"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::wire::farm::{Class, FarmStatus};
+use crate::engine::wire::farm::{Class, FarmStatus, Grievance};
 use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
 use crate::model::limits::{HEARTBEAT_SILENCE_MAX, LEASE_MAX};
 use crate::model::moment::Moment;
@@ -71,6 +71,7 @@ pub enum Input {
         client: ClientId,
         builder: BuilderId,
         lease: LeaseId,
+        about: Grievance,
     },
     ClientLost {
         client: ClientId,

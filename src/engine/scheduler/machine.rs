@@ -6,14 +6,19 @@ use crate::engine::scheduler::builders::{Builder, Counts, Health, Room, Whom, ro
 use crate::engine::scheduler::leases::{Granted, LeaseTable};
 use crate::engine::scheduler::share::{self, Claim, Recall};
 use crate::engine::scheduler::{Blame, Input, Output, Settings, Snapshot};
-use crate::engine::wire::farm::{BuilderStatus, Class};
+use crate::engine::wire::farm::{BuilderStatus, Class, Grievance};
 use crate::model::id::{BuilderId, ClientId, LeaseId};
-use crate::model::limits::{BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, HOPELESS_GRACE, REQUESTS_MAX, SLOTS_MAX};
+use crate::model::limits::{
+    BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, HOPELESS_GRACE, MISFITS_MAX, REQUESTS_MAX, SLOTS_MAX,
+};
 use crate::model::moment::{Moment, Timers};
+use crate::model::toolchain::ToolchainId;
 
 #[derive(Debug, Default)]
 pub(super) struct Client {
     pub(super) claims: BTreeMap<Class, Demand>,
+    /// Builders that cannot run a toolchain of its, by its own account: nobody else has to believe it.
+    misfits: BTreeSet<(ToolchainId, BuilderId)>,
 }
 
 /// What a client said about one class, and was told.
@@ -99,7 +104,7 @@ impl Scheduler {
             }
             Input::Demand { client, class, slots } => self.demand(now, client, class, slots),
             Input::Returned { client, lease } => self.returned(now, client, lease),
-            Input::Complaint { client, builder, lease } => self.complaint(now, client, builder, lease),
+            Input::Complaint { client, builder, lease, about } => self.complaint(now, client, builder, lease, about),
             Input::ClientLost { client } => self.lose_client(now, client),
         }
         self.settle(now);
@@ -199,9 +204,15 @@ impl Scheduler {
             && !self.is_paused(now, builder, Whom::Everybody)
     }
 
-    /// Whether new leases of this client go there.
-    fn is_open_to(&self, now: Moment, client: ClientId, builder: BuilderId) -> bool {
-        self.is_open(now, builder) && !self.is_paused(now, builder, Whom::One(client))
+    /// Whether new leases of this client for this class go there.
+    fn is_open_to(&self, now: Moment, client: ClientId, class: &Class, builder: BuilderId) -> bool {
+        self.is_open(now, builder)
+            && !self.is_paused(now, builder, Whom::One(client))
+            && !self.is_misfit(client, class, builder)
+    }
+
+    fn is_misfit(&self, client: ClientId, class: &Class, builder: BuilderId) -> bool {
+        self.clients.get(&client).is_some_and(|client| client.misfits.contains(&(class.toolchain, builder)))
     }
 }
 
@@ -228,6 +239,10 @@ impl Scheduler {
         builder.running.clone_from(&orphans);
         builder.orphans = orphans;
         self.builders.insert(id, builder);
+        // Its machine may be another one by now.
+        for client in self.clients.values_mut() {
+            client.misfits.retain(|(_, misfit)| *misfit != id);
+        }
         self.outputs.push_back(Output::Epoch { builder: id, epoch });
         self.timers.set(Timer::BuilderSilence(id), now + self.settings.silence);
     }
@@ -310,15 +325,32 @@ impl Scheduler {
 
     /// A failure that a client reports. One about a lease that is void by now is old news. One client may have its own troubles, so
     /// only a second one that agrees with it, or the builder's own count of failures, keeps the builder from others too.
-    fn complaint(&mut self, now: Moment, client: ClientId, id: BuilderId, lease: LeaseId) {
+    fn complaint(&mut self, now: Moment, client: ClientId, id: BuilderId, lease: LeaseId, about: Grievance) {
         self.client_heard(now, client);
-        if self.leases.of(client, lease).is_none_or(|granted| granted.builder != id) {
-            return;
-        }
+        let Some(granted) = self.leases.of(client, lease).filter(|granted| granted.builder == id) else { return };
+        let toolchain = granted.class.toolchain;
         self.orphan(lease);
+        if about == Grievance::Toolchain {
+            return self.note_misfit(client, toolchain, id);
+        }
         self.strike(now, id, Whom::One(client));
         if self.builders.get_mut(&id).is_some_and(|builder| builder.is_blamed_by_two(client)) {
             self.quarantine(now, id, Blame::Clients);
+        }
+    }
+
+    /// Keeps a builder from one toolchain of one client, until it joins again.
+    fn note_misfit(&mut self, client: ClientId, toolchain: ToolchainId, id: BuilderId) {
+        let Some(known) = self.clients.get_mut(&client) else { return };
+        if known.misfits.len() >= MISFITS_MAX {
+            known.misfits.pop_first();
+        }
+        known.misfits.insert((toolchain, id));
+        for lease in self.leases.of_builder(id) {
+            let is_concerned = |granted: &Granted| granted.client == client && granted.class.toolchain == toolchain;
+            if self.leases.find(lease).is_some_and(is_concerned) {
+                self.recall(lease);
+            }
         }
     }
 
@@ -481,7 +513,8 @@ impl Scheduler {
         let mut barred = BTreeSet::new();
         while rooms.iter().any(|room| room.free > 0) {
             let Some(claim) = share::next_of(claims, |index| !barred.contains(&index)) else { return };
-            let is_open = |room: &Room| self.is_open_to(now, claims[claim].client, room.builder);
+            let Claim { client, class, .. } = &claims[claim];
+            let is_open = |room: &Room| self.is_open_to(now, *client, class, room.builder);
             let Some(room) = roomiest(rooms, is_open) else {
                 barred.insert(claim);
                 continue;
@@ -508,7 +541,7 @@ impl Scheduler {
         let turn = Timer::Turn(architecture.to_owned());
         self.timers.stop(&turn);
         for claim in &mut claims {
-            if !rooms.iter().any(|room| self.is_open_to(now, claim.client, room.builder)) {
+            if !rooms.iter().any(|room| self.is_open_to(now, claim.client, &claim.class, room.builder)) {
                 claim.forgo();
             }
         }
@@ -519,8 +552,8 @@ impl Scheduler {
         loop {
             match share::recall(now, &claims, coming) {
                 Recall::Now { from, to } => {
-                    let Some(lease) = self.lease_to_recall(now, &claims[from], claims[to].client) else {
-                        // What there is to have is at builders that are kept from that client.
+                    let Some(lease) = self.lease_to_recall(now, &claims[from], &claims[to]) else {
+                        // What there is to have is at builders that are kept from that claim.
                         claims[to].forgo();
                         continue;
                     };
@@ -543,13 +576,13 @@ impl Scheduler {
         u32::try_from(self.leases.iter().filter(|(_, granted)| coming(granted)).count()).unwrap_or(u32::MAX)
     }
 
-    /// One that is of use to `client`, and without a job where there is one, as far as heartbeats tell; of those the oldest.
-    fn lease_to_recall(&self, now: Moment, claim: &Claim, client: ClientId) -> Option<LeaseId> {
+    /// One that is of use to `other`, and without a job where there is one, as far as heartbeats tell; of those the oldest.
+    fn lease_to_recall(&self, now: Moment, claim: &Claim, other: &Claim) -> Option<LeaseId> {
         let is_running = |lease: LeaseId, granted: &Granted| {
             self.builders.get(&granted.builder).is_some_and(|builder| builder.running.contains(&lease))
         };
         self.kept(now, claim.client, &claim.class)
-            .filter(|(_, granted)| self.is_open_to(now, client, granted.builder))
+            .filter(|(_, granted)| self.is_open_to(now, other.client, &other.class, granted.builder))
             .min_by_key(|(lease, granted)| (is_running(*lease, granted), *lease))
             .map(|(lease, _)| lease)
     }
@@ -560,9 +593,9 @@ impl Scheduler {
 
     /// Leases that a claim can go on with: not recalled, and at a builder that takes new jobs.
     fn kept(&self, now: Moment, client: ClientId, class: &Class) -> impl Iterator<Item = (LeaseId, &Granted)> {
-        self.leases
-            .of_claim(client, class)
-            .filter(move |(_, granted)| !granted.recalled && self.is_open_to(now, client, granted.builder))
+        self.leases.of_claim(client, class).filter(move |(_, granted)| {
+            !granted.recalled && self.is_open_to(now, client, &granted.class, granted.builder)
+        })
     }
 
     fn rooms(&self, now: Moment, architecture: &str) -> Vec<Room> {
@@ -604,10 +637,14 @@ impl Scheduler {
         let prospects = self.prospects(now, Whom::Everybody);
         let own = |client| (client, self.prospects(now, Whom::One(client)));
         let own: BTreeMap<_, _> = self.failed_clients().into_iter().map(own).collect();
+        let without_misfits = self.prospects_without_misfits(now);
         for (&id, client) in &mut self.clients {
             let prospects = own.get(&id).unwrap_or(&prospects);
             for (class, demand) in &mut client.claims {
-                let prospect = prospects.get(class.architecture.as_str()).copied().unwrap_or(Prospect::None);
+                let prospect = match without_misfits.get(&(id, class.clone())) {
+                    Some(prospect) => *prospect,
+                    None => prospects.get(class.architecture.as_str()).copied().unwrap_or(Prospect::None),
+                };
                 // Who was told goes on without until there is a builder, and not only one to come.
                 let is_news = match demand.told_hopeless {
                     true => prospect == Prospect::Open,
@@ -637,6 +674,27 @@ impl Scheduler {
             Whom::Everybody => None,
         };
         self.health.keys().filter_map(|(_, whom)| one(whom)).collect()
+    }
+
+    /// The best that there is for each claim to whose toolchain some builder is of no use.
+    fn prospects_without_misfits(&self, now: Moment) -> BTreeMap<(ClientId, Class), Prospect> {
+        let is_concerned =
+            |client: &Client, class: &Class| client.misfits.iter().any(|(toolchain, _)| *toolchain == class.toolchain);
+        let mut best = BTreeMap::new();
+        for (&id, client) in self.clients.iter().filter(|(_, client)| !client.misfits.is_empty()) {
+            for class in client.claims.keys().filter(|class| is_concerned(client, class)) {
+                best.insert((id, class.clone()), self.best_fit(now, id, class));
+            }
+        }
+        best
+    }
+
+    fn best_fit(&self, now: Moment, client: ClientId, class: &Class) -> Prospect {
+        let fitting = self.builders.iter().filter(|&(&builder, known)| {
+            known.architecture == class.architecture && !self.is_misfit(client, class, builder)
+        });
+        let prospects = fitting.map(|(&builder, known)| self.prospect(now, builder, known, Whom::One(client)));
+        prospects.max().unwrap_or(Prospect::None)
     }
 
     /// The best that each architecture has to offer.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::scheduler::{Input, Output, Scheduler, Settings};
-use crate::engine::wire::farm::Class;
+use crate::engine::wire::farm::{Class, Grievance};
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
 use crate::model::moment::Moment;
@@ -38,6 +38,14 @@ fn leases(words: &[&str]) -> Vec<LeaseId> {
 
 fn class(architecture: &str) -> Class {
     Class { toolchain: ToolchainId(Digest::from_bytes([0; 32])), architecture: architecture.to_owned() }
+}
+
+fn other_toolchain(word: &str) -> ToolchainId {
+    ToolchainId(Digest::of(word.as_bytes()))
+}
+
+fn complaint(c: &str, b: &str, l: &str, about: Grievance) -> Input {
+    Input::Complaint { client: client(c), builder: builder(b), lease: lease(l), about }
 }
 
 fn name(letter: char, digest: Digest) -> String {
@@ -103,11 +111,17 @@ impl Story {
             [c, "wants", slots] => {
                 Input::Demand { client: client(c), class: class("x86_64"), slots: slots.parse().unwrap() }
             }
+            [c, "wants", slots, "of", toolchain] => Input::Demand {
+                client: client(c),
+                class: Class { toolchain: other_toolchain(toolchain), ..class("x86_64") },
+                slots: slots.parse().unwrap(),
+            },
             [c, "wants", slots, architecture] => {
                 Input::Demand { client: client(c), class: class(architecture), slots: slots.parse().unwrap() }
             }
             [c, "returns", l] => Input::Returned { client: client(c), lease: lease(l) },
-            [c, "complains", b, l] => Input::Complaint { client: client(c), builder: builder(b), lease: lease(l) },
+            [c, "complains", b, l] => complaint(c, b, l, Grievance::Work),
+            [c, "misfits", b, l] => complaint(c, b, l, Grievance::Toolchain),
             [c, "is", "gone"] => Input::ClientLost { client: client(c) },
             _ => panic!("what is {line:?}?"),
         };
@@ -256,6 +270,27 @@ fn one_clients_trouble_is_not_the_others() {
     check(&format!("{full}; c1 wants 2; b1 beats 0 l2; wait 2000"), &["c2 recall l3"]);
     // It goes to where it can.
     check(&format!("{full}; c1 wants 2; b2 joins 1"), &["b2 epoch 2", "c1 has l4 at b2 epoch 2"]);
+}
+
+/// A processor lacks an instruction: that holds for as long as the builder is there, for that toolchain, and is not its fault.
+#[test]
+fn a_builder_that_cannot_run_a_toolchain_gets_no_more_of_it() {
+    let story = "b1 joins 2; c1 comes; c1 wants 2; c1 misfits b1 l1";
+    check(story, &["c1 recall l2"]);
+    let alone = "b1 joins 1; b1 beats 0; c1 comes; c1 wants 1; c1 misfits b1 l1; b1 beats 0; c1 beats";
+    check(&format!("{alone}; wait 1000; b1 beats 0; c1 beats"), &[]);
+    // Other toolchains of the client, and the same of other clients, go there.
+    check(&format!("{alone}; c1 wants 1 of another"), &["c1 has l2 at b1 epoch 1"]);
+    check(&format!("{alone}; c2 comes; c2 wants 1"), &["c2 has l2 at b1 epoch 1"]);
+    // It goes to where it can, and nothing is asked back for it that it could not use.
+    check(&format!("{alone}; b2 joins 1"), &["b2 epoch 2", "c1 has l2 at b2 epoch 2"]);
+    check(&format!("{alone}; c2 comes; c2 wants 1; b1 beats 0 l2; c1 beats; wait 2000"), &[]);
+    // Whoever waits for it is told, and told again when a machine comes that can, or that may be another one.
+    let long = "b1 joins 1; wait 3000; b1 beats 0; wait 3000; b1 beats 0; c1 comes; c1 wants 1";
+    let hopeless = format!("{long}; c1 misfits b1 l1");
+    check(&hopeless, &["c1 hopeless true"]);
+    check(&format!("{hopeless}; b2 joins 1"), &["b2 epoch 2", "c1 has l2 at b2 epoch 2", "c1 hopeless false"]);
+    check(&format!("{hopeless}; b1 joins 1"), &["b1 epoch 2", "c1 has l2 at b1 epoch 2", "c1 hopeless false"]);
 }
 
 #[test]

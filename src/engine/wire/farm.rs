@@ -149,11 +149,23 @@ pub enum ClientToScheduler {
         builder: BuilderId,
         lease: LeaseId,
         detail: String,
+        #[serde(default)]
+        about: Grievance,
     },
     /// Nothing new, still here.
     Heartbeat,
     /// Asks for a [`FarmStatus`].
     Status,
+}
+
+/// What a client has against a builder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Grievance {
+    /// It broke a job, or cannot be reached.
+    #[default]
+    Work,
+    /// Its machine cannot run the lease's toolchain: an instruction is missing there. Others may be fine.
+    Toolchain,
 }
 
 /// Scheduler → client, after [`Greeting`].
