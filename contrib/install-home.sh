@@ -13,23 +13,37 @@ mkdir -p "$prefix"
 prefix=$(cd "$prefix" && pwd -P)
 data=${XDG_DATA_HOME:-$HOME/.local/share}
 
+case $prefix in *[\"\\]*) echo "install.sh: units cannot name a directory with \" or \\: $prefix" >&2; exit 1 ;; esac
+
+# Below which directory a file of ours belongs, and how it is called there.
+place() {
+  case $1 in
+    share/*) base=$data name=${1#share/} ;;
+    *) base=$prefix name=$1 ;;
+  esac
+}
+
+put() {
+  mkdir -p "$base/$(dirname "$name")"
+  case $name in
+    # In a unit % means something, and so does & to sed.
+    systemd/user/*.service)
+      exec=$(printf %s "$prefix" | sed 's/%/%%/g; s/[&|]/\\&/g')
+      sed "s|^ExecStart=%h/.local/\([^ ]*\)|ExecStart=\"$exec/\1\"|" "$1" >"$base/$name"
+      ;;
+    *) cp -P "$1" "$base/$name" ;;
+  esac
+}
+
 cd "$here"
 find bin lib libexec share \( -type f -o -type l \) | while read -r file; do
-  case $file in
-    share/*) target=$data/${file#share/} ;;
-    *) target=$prefix/$file ;;
-  esac
-  rm -f "$target"
-  if [ -n "$remove" ]; then
-    rmdir -p --ignore-fail-on-non-empty "$(dirname "$target")" 2>/dev/null || true
-    continue
+  place "$file"
+  rm -f "$base/$name"
+  if [ -z "$remove" ]; then
+    put "$file"
+  elif [ -d "$base/$(dirname "$name")" ]; then
+    (cd "$base" && rmdir -p --ignore-fail-on-non-empty "$(dirname "$name")")
   fi
-  mkdir -p "$(dirname "$target")"
-  case $file in
-    # Its path may have characters that mean something to systemd.
-    share/systemd/user/*.service) sed "s|%h/.local/|$(printf %s "$prefix" | sed 's/%/%%/g; s/[&|\\]/\\&/g')/|" "$file" >"$target" ;;
-    *) cp -P "$file" "$target" ;;
-  esac
 done
 
 if [ -d "${XDG_RUNTIME_DIR:-/nowhere}/systemd" ]; then systemctl --user daemon-reload; fi
