@@ -179,7 +179,10 @@ upgrade() {
   fi
   apt_quietly install /packages/new/*.deb
   touch /run/upgraded
-  if [ -n "$building" ]; then wait "$building" || fail "the upgrade broke a build: $(cat /run/build.log)"; fi
+  if [ -n "$building" ]; then
+    wait "$building" || fail "the upgrade broke a build: $(cat /run/build.log)"
+    cat /run/build.log
+  fi
   expect "$(dpkg-query -W -f '${Version}\n' "${PACKAGES[@]}" | sort -u | wc -l)" 1
   all_run
   for unit in "${UNITS[@]}"; do
