@@ -14,7 +14,7 @@ use crate::model::job::Bytes;
 use crate::model::reason::{Reason, Why};
 use crate::model::toolchain::ToolchainId;
 use crate::os::inputs::Unit as Wanted;
-use crate::os::process::{Command, SpawnError};
+use crate::os::process::{Command, Output, SpawnError};
 
 /// By toolchain and class of commands. None: not understood.
 #[derive(Debug, Default)]
@@ -33,14 +33,14 @@ impl Natives {
             let family = wanted.command.family;
             let wanted = wanted.clone();
             let asked = spawn_blocking(move || run_here(&wanted, &wanted.command.probe())).await;
-            native::resolve(family, &asked.ok()?.ok()?).map(Arc::new)
+            native::resolve(family, &asked.ok()?.ok()?.stderr).map(Arc::new)
         };
         answer.get_or_init(ask).await.clone().ok_or_else(|| Reason::Native.into())
     }
 }
 
 /// What the driver says here, in the caller's environment: what a job does not get of it must make no difference.
-pub(super) fn run_here(wanted: &Wanted, argv: &[Bytes]) -> Result<Vec<u8>, SpawnError> {
+pub(super) fn run_here(wanted: &Wanted, argv: &[Bytes]) -> Result<Output, SpawnError> {
     let word = |bytes: &Bytes| OsStr::from_bytes(bytes).to_owned();
     let (name, arguments) = argv.split_first().expect("a command has a name");
     let asked = Command::new(&wanted.compiler)
@@ -48,5 +48,5 @@ pub(super) fn run_here(wanted: &Wanted, argv: &[Bytes]) -> Result<Vec<u8>, Spawn
         .args(arguments.iter().map(word))
         .env(wanted.env.iter().map(|(name, value)| (word(name), word(value))))
         .cwd(Path::new(OsStr::from_bytes(&wanted.cwd)));
-    Ok(asked.run()?.stderr)
+    asked.run()
 }

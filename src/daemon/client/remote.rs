@@ -19,7 +19,7 @@ use super::native::run_here;
 use super::pool::Warm;
 use super::prepare::{ExpectedOutput, OutputRole, Unit, Workbench};
 use crate::engine::client::Failure;
-use crate::engine::compiler::same_commands;
+use crate::engine::compiler::{memory_line, same_commands};
 use crate::engine::wire::farm::{
     BlobStart, Encoding, JobFault, JobReply, JobRequest, Lease, Opening, Refusal, ToolchainOffer, ToolchainReply,
 };
@@ -121,7 +121,7 @@ impl Attempt {
         let differs = |error: String| Failure::Unit(Why::new(Reason::ToolchainDiffers, error));
         let here = spawn_blocking(move || run_here(unit.sourcing.wanted(), &unit.probe_here)).await;
         let here = here.map_err(|error| differs(error.to_string()))?;
-        let here = here.map_err(|error| differs(error.to_string()))?;
+        let here = here.map_err(|error| differs(error.to_string()))?.stderr;
         let inputs = self.unit.sourcing.best().map_err(Failure::Unit)?;
         let (there, _) = self.compile(warm, &order, &inputs).await?;
         if let Ending::Signalled(signal) = there.ending {
@@ -336,6 +336,7 @@ impl Attempt {
                     let list = read_all(&content).map_err(|error| failed(Reason::MissingOutput, error.to_string()))?;
                     dependencies = Some(list);
                 }
+                OutputRole::Main if unit.command.shows_memory() => self.compare_memory(&content).await?,
                 OutputRole::Main | OutputRole::SplitDebug | OutputRole::Side => {}
             }
             outputs.push(RemoteOutput { path: known.path, size: file.size, executable: file.executable, content });
@@ -364,6 +365,23 @@ impl Attempt {
             stderr: compilation.stderr,
             outputs,
         })
+    }
+}
+
+impl Attempt {
+    /// gcc fits its own use of memory to the machine, and `-fverbose-asm` tells: what a machine of another size made is not what
+    /// this one would have made.
+    async fn compare_memory(&self, assembly: &File) -> Result<(), Failure> {
+        let failed = |detail: String| Failure::Unit(Why::new(Reason::UnexpectedOutput, detail));
+        let there = read_all(assembly).map_err(|error| failed(error.to_string()))?;
+        let unit = self.unit.clone();
+        let ask = move || run_here(unit.sourcing.wanted(), &unit.command.memory_question());
+        let here = spawn_blocking(ask).await.map_err(|error| failed(error.to_string()))?;
+        let here = here.map_err(|error| failed(error.to_string()))?.stdout;
+        match memory_line(&here) == memory_line(&there) {
+            true => Ok(()),
+            false => Err(failed("-fverbose-asm on a machine with another amount of memory".to_owned())),
+        }
     }
 }
 

@@ -383,6 +383,18 @@ impl CompileCommand {
         argv
     }
 
+    /// Makes an assembly file whose head tells of the machine's memory; see [`memory_line`](super::memory_line).
+    pub fn shows_memory(&self) -> bool {
+        let is_verbose = |part: &Part| matches!(part, Part::Option { words, .. } if *words[0] == *b"-fverbose-asm");
+        self.family == CompilerFamily::Gcc && self.stage == Stage::Assembly && self.parts.iter().any(is_verbose)
+    }
+
+    /// Such a file of nothing, on standard output.
+    pub fn memory_question(&self) -> Vec<Bytes> {
+        let words = ["-S", "-fverbose-asm", "-x", "c", "/dev/null", "-o", "/dev/stdout"];
+        std::iter::once(self.program()).chain(words.map(str::as_bytes)).map(Bytes::from).collect()
+    }
+
     /// Asks the driver which programs it would run for this class of commands. Names no file of the unit, so that it can be
     /// asked anywhere.
     pub fn probe(&self) -> Vec<Bytes> {

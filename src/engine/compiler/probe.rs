@@ -9,6 +9,14 @@ pub fn same_commands(a: &[u8], b: &[u8]) -> bool {
     !a.is_empty() && a.into_iter().eq(commands(b))
 }
 
+/// The line of `-fverbose-asm` in which gcc says what it made of the machine's memory.
+pub fn memory_line(assembly: &[u8]) -> Option<&[u8]> {
+    /// It stands among the first few.
+    const HEAD_LINES: usize = 32;
+    let mut head = assembly.split(|&byte| byte == b'\n').take(HEAD_LINES);
+    head.find(|line| line.windows(15).any(|words| words == b"GGC heuristics:"))
+}
+
 fn commands(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b" ")).map(without_temporary_names)
 }
@@ -53,6 +61,13 @@ fn is_temporary(word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_about_memory() {
+        let text = b"\t.file \"a.c\"\n# GGC heuristics: --param ggc-min-expand=100\n# options\n";
+        assert_eq!(memory_line(text), Some(&b"# GGC heuristics: --param ggc-min-expand=100"[..]));
+        assert_eq!(memory_line(b"\t.file \"a.c\"\n"), None);
+    }
 
     #[test]
     fn temporary_names_do_not_matter() {
