@@ -439,8 +439,14 @@ fn a_unit_that_reads_other_files_than_last_time() {
 #[test]
 fn an_interrupted_farm_leaves_nothing() {
     let farms = Farms::new();
-    let mut child = farms
-        .command(&["--", "sh", "-c", "echo up; read line"])
+    let command = farms.command(&["--", "sh", "-c", "echo up; read line"]);
+    // Whoever runs the tests may ignore interruptions, and what is ignored stays so.
+    let mut heeding = Command::new("env");
+    let mut child = heeding
+        .arg("--default-signal=INT")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

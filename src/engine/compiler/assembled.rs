@@ -42,11 +42,7 @@ impl Reads {
 
     /// Takes note of the directive that `text` begins with, if it does.
     pub(super) fn note(&mut self, text: &[u8]) {
-        let Some((directive, operand)) =
-            [&b".incbin"[..], b".include"].into_iter().find_map(|word| Some((word, operand_of(text, word)?)))
-        else {
-            return;
-        };
+        let Some((directive, operand)) = directive(text) else { return };
         let literal = match operand {
             [b'\\', b'"', inner @ ..] => until(inner, b'\\'),
             [b'"', inner @ ..] => {
@@ -79,6 +75,15 @@ pub fn reads(text: &[u8], language: Language) -> Reads {
         found.has_plain = false;
     }
     found
+}
+
+pub(super) fn is_directive(text: &[u8]) -> bool {
+    directive(text).is_some()
+}
+
+/// The directive that `text` begins with, and what stands behind it.
+fn directive(text: &[u8]) -> Option<(&'static [u8], &[u8])> {
+    [&b".incbin"[..], b".include"].into_iter().find_map(|word| Some((word, operand_of(text, word)?)))
 }
 
 fn note_all(text: &[u8], found: &mut Reads) {

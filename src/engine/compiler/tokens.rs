@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::engine::compiler::assembled::Reads;
+use crate::engine::compiler::assembled::{self, Reads};
 use crate::model::job::Bytes;
 
 /// The name of a header as a directive writes it.
@@ -91,7 +91,9 @@ impl Scanner<'_> {
                 b'_' if rest.starts_with(b"__has_") => self.has_file(at),
                 b'_' if rest.starts_with(b"__DATE__") => self.scan.has_date |= self.is_whole_word(at, 8),
                 b'_' if rest.starts_with(b"__TIME__") => self.scan.has_time |= self.is_whole_word(at, 8),
-                b'.' => self.scan.assembled.note(rest),
+                b'.' if assembled::is_directive(rest) && !is_commented(&self.text[..at]) => {
+                    self.scan.assembled.note(rest);
+                }
                 b'd' if rest.starts_with(b"dependency") => self.pragma_dependency(at),
                 _ => {}
             }
@@ -284,6 +286,19 @@ impl Scanner<'_> {
     fn is_end_of_line(&self, at: usize) -> bool {
         matches!(self.text.get(at), None | Some(b'\n' | b'\r'))
     }
+}
+
+/// What follows `before` stands in a comment. Only comments that open on a line without a quote before them are believed: prose
+/// about assembler is common, and each unit with it would have to be preprocessed to know better.
+fn is_commented(before: &[u8]) -> bool {
+    let find = |text: &[u8], wanted: &[u8]| text.windows(2).rposition(|pair| pair == wanted);
+    let line_of = |at: usize| before[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let is_plain = |at: usize| !before[line_of(at)..at].contains(&b'"');
+    let line = line_of(before.len());
+    let by_line = before[line..].windows(2).position(|pair| pair == b"//").is_some_and(|at| is_plain(line + at));
+    let by_block =
+        find(before, b"/*").is_some_and(|open| find(before, b"*/").is_none_or(|close| close < open) && is_plain(open));
+    by_line || by_block
 }
 
 fn is_identifier(byte: u8) -> bool {
@@ -549,6 +564,10 @@ mod tests {
         check("asm(\".incbin \" FILE);", "", "", true, true);
         check("asm(\".incbin \\\"\" FILE \"\\\"\");", "", "", false, true);
         check(".include FILE\n", "", "", false, true);
+        check("/* asm(\".include <x.h>\")\n * .incbin */\n// .include <y>\n", "", "", false, false);
+        check("char s[] = \"/*\"; asm(\".incbin x\");", "", "", false, true);
+        check("/* a */ asm(\".incbin \\\"x\\\"\"); /* b */", "x", "", false, false);
+        check("char u[] = \"http://\"; asm(\".incbin x\");", "", "", false, true);
         check("x.include = 1; y.includes; z.incbinary", "", "", false, true);
     }
 
