@@ -6,7 +6,7 @@
 # standard error, object and dependency file. So rounds are compared as sorted lists of lines, whatever order a parallel build has.
 
 # What build systems draw at random, in file names, dependency files and messages.
-RANDOM_NAMES='s/\.tmp_[0-9]+/.tmp_N/g; s/TryCompile-[A-Za-z0-9]{6}/TryCompile-N/g; s/cmTC_[0-9a-f]{5}/cmTC_N/g; s|/tmp/cc[A-Za-z0-9]{6}|/tmp/ccN|g'
+RANDOM_NAMES='s/\.tmp_[0-9]+/.tmp_N/g; s/TryCompile-[A-Za-z0-9]{6}/TryCompile-N/g; s/cmTC_[0-9a-f]{5}/cmTC_N/g; s|/tmp/(cc|tmp\.)[A-Za-z0-9]{6,10}|/tmp/\1N|g'
 # The files have the rest.
 LINES_SHOWN=12
 COLUMNS_SHOWN=240

@@ -34,6 +34,8 @@ main() {
   for row in "${rows[@]}"; do prepare "$row"; done
   (cd "$top" && cargo build --release --locked)
   fronts
+  say "whether differences are noticed"
+  "$here/alarm.sh"
   for row in "${rows[@]}"; do conform "$row" || failed=$((failed + 1)); done
   echo
   { table_head; for row in "${rows[@]}"; do parse "$row"; cat "$work/row"; done; } | column -t -s $'\t'
@@ -139,7 +141,7 @@ inside() {
 build() {
   local round=$work/$1
   rm -rf "$place"
-  mkdir -p "$place" "$round"
+  mkdir -p "$place" "$round/records"
   (cd "$place" && in_round "$1" bash -euc "$recipe") >"$round/log" 2>&1 </dev/null || { complain "$round/log"; return 1; }
   (cd "$place" && list_files) >"$round/files"
   index "$round"
@@ -156,7 +158,6 @@ in_round() {
   local launcher='' round=$1
   shift
   case $round in *farcc) launcher=$release/farcc ;; esac
-  mkdir -p "$work/$round/records"
   PATH=$base/front:$CONFORMANCE_PATH CONFORMANCE_RECORDS=$work/$round/records CONFORMANCE_LAUNCHER=$launcher FARCC_LOG=info "$@"
 }
 
@@ -166,6 +167,7 @@ again() {
   [ -s "$work/random.units" ] || return 0
   export SOURCE_DATE_EPOCH=1700000000
   for round in again-plain1 again-plain2 again-farcc; do
+    mkdir -p "$work/$round/records"
     in_round "$round" xargs -a "$work/random.units" -d '\n' -n 1 -P "$jobs" "$here/run.sh" repeat >>"$work/$round/log" 2>&1 || true
     index "$work/$round"
   done
