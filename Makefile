@@ -132,6 +132,10 @@ check-fast:
 system-test:
 	tests/system/run.sh
 
+# Installs, uses, upgrades and removes the packages on booted machines. Needs root.
+package-test:
+	tests/packages/run.sh
+
 # Kills and cuts off parts of a farm in the middle of builds. Needs root.
 faults:
 	tests/system/run.sh --faults
@@ -163,4 +167,4 @@ clean:
 	$(CARGO) clean
 
 .PHONY: all install install-programs install-client install-system install-home install-completions install-man announce demo check check-fast \
-    system-test faults conformance bench dist deb rpm tarball clean
+    system-test package-test faults conformance bench dist deb rpm tarball clean

@@ -4,8 +4,8 @@
 #   --fast   formatting, lints and all tests of `cargo test`: no root, under five minutes
 #
 # The whole of it adds the tests once more as an ordinary user where root started this, the size of the wrapper, the demo, a small
-# part of the conformance run (make conformance has more), and, as root, the packages and the system test on booted machines with
-# each fault once (make faults has more of them). Ends with
+# part of the conformance run (make conformance has more), and, as root, the system test on booted machines with each fault once
+# (make faults has more of them). Packages have tests of their own (make package-test). Ends with
 # `check: N passed, N failed`, and what was left out.
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -37,10 +37,9 @@ main() {
     step "demo" tests/demo.sh
     step "conformance of one package" tests/conformance/run.sh lua5.4
     if is_root; then
-      step "packages" tests/packages/run.sh
       step "system test" tests/system/run.sh
     else
-      leave_out "packages and system test on booted machines: need root"
+      leave_out "system test on booted machines: needs root"
     fi
   fi
   summary 0
