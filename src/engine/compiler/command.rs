@@ -391,7 +391,7 @@ impl CompileCommand {
 
     /// Such a file of nothing, on standard output.
     pub fn memory_question(&self) -> Vec<Bytes> {
-        let words = ["-S", "-fverbose-asm", "-x", "c", "/dev/null", "-o", "/dev/stdout"];
+        let words = ["-S", "-fverbose-asm", "-x", "c", "/dev/null", "-o", "-"];
         std::iter::once(self.program()).chain(words.map(str::as_bytes)).map(Bytes::from).collect()
     }
 
