@@ -13,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, setrlimit};
 
@@ -275,11 +276,9 @@ fn directory(path: &Path) -> Result<OwnedFd, ChamberError> {
 fn check_name(version: BwrapVersion, merged: &Path, launch: &Launch) -> Result<(), ChamberError> {
     let argv0 = launch.argv.first().ok_or(ChamberError::Command("it is empty"))?.as_slice();
     let root = directory(merged)?;
-    // Held open until all are compared: an overlay may number a file anew once nobody holds it.
-    let find = |path: &Path| {
-        let fd = openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
-        let stat = fstat(&fd).ok()?;
-        Some((fd, (stat.st_dev, stat.st_ino, stat.st_mode)))
+    let identity = |path: &Path| {
+        let stat = fstat(open_in_root(&root, path).ok()?).ok()?;
+        Some((stat.st_dev, stat.st_ino, stat.st_mode))
     };
     let named = Path::new(std::ffi::OsStr::from_bytes(argv0));
     let candidates: Vec<PathBuf> = if argv0.contains(&b'/') {
@@ -291,17 +290,27 @@ fn check_name(version: BwrapVersion, merged: &Path, launch: &Launch) -> Result<(
         let directories = path.split(|&byte| byte == b':').map(|bytes| Path::new(std::ffi::OsStr::from_bytes(bytes)));
         directories.map(|directory| launch.cwd.as_path().join(directory).join(named)).collect()
     };
-    let program = find(launch.program.as_path());
+    let program = identity(launch.program.as_path());
     let is_executable = |mode: u32| mode & 0o170_000 == 0o100_000 && mode & 0o111 != 0;
-    let found = candidates.iter().filter_map(|path| find(path)).find(|(_, (_, _, mode))| is_executable(*mode));
-    match (&found, &program) {
-        (Some((_, found)), Some((_, program))) if found != program => {}
+    let found = candidates.iter().filter_map(|path| identity(path)).find(|(_, _, mode)| is_executable(*mode));
+    match (found, program) {
+        (Some(found), Some(program)) if found != program => {}
         // Neither is there: that the program is missing is for bwrap to say.
         (None, Some(_)) => {}
         _ => return Ok(()),
     }
     let argv0 = String::from_utf8_lossy(argv0).into_owned();
     Err(ChamberError::Name { version, argv0, program: launch.program.clone() })
+}
+
+/// Opens what a job would find at `path`. The kernel gives up on `..` in a symlink when anything is renamed or mounted meanwhile,
+/// anywhere on the machine (EAGAIN, openat2(2)).
+fn open_in_root(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    /// Each has the same chance as the first.
+    const TRIES_MAX: usize = 1000;
+    let open = || openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT);
+    let mut tries = std::iter::repeat_with(open).take(TRIES_MAX);
+    tries.find(|opened| !matches!(opened, Err(Errno::AGAIN))).unwrap_or(Err(Errno::AGAIN))
 }
 
 fn connect_streams(stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<()> {
