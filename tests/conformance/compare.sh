@@ -6,7 +6,7 @@
 # standard error, object and dependency file. So rounds are compared as sorted lists of lines, whatever order a parallel build has.
 
 # What build systems draw at random, in file names, dependency files and messages.
-RANDOM_NAMES='s/\.tmp_[0-9]+/.tmp_N/g; s/TryCompile-[A-Za-z0-9]{6}/TryCompile-N/g; s/cmTC_[0-9a-f]{5}/cmTC_N/g; s|/tmp/(cc|tmp\.)[A-Za-z0-9]{6,10}|/tmp/\1N|g'
+RANDOM_NAMES='s/\.tmp_[0-9]+/.tmp_N/g; s/TryCompile-[A-Za-z0-9]{6}/TryCompile-N/g; s/cmTC_[0-9a-f]{5}/cmTC_N/g; s#/tmp/(cc|tmp\.)[A-Za-z0-9]{6,10}#/tmp/\1N#g'
 # The files have the rest.
 LINES_SHOWN=12
 COLUMNS_SHOWN=240
@@ -15,7 +15,7 @@ COLUMNS_SHOWN=240
 # kernels ask compilers so what they can do.
 PROBE=probe:
 
-# index DIRECTORY: writes a line for each record of a round, RECORD DECISION COMMAND STATUS STDERR OBJECT DEPFILE, to DIRECTORY/index,
+# index DIRECTORY: writes a line for each record of a round, NAME DECISION COMMAND STATUS STDERR OBJECT DEPFILE, to DIRECTORY/index,
 # and without the first two, sorted, to DIRECTORY/outcomes.
 index() {
   local record words command sum path mode probe
@@ -29,7 +29,7 @@ index() {
     printf -v command '%q ' "${words[@]}"
     probe=$PROBE
     if [ -e "$record/output" ]; then probe=''; fi
-    printf '%s\t' "$record" "$(decision "$record")" "$command" "$(<"$record/status")" "${digests[$record/stderr]}"
+    printf '%s\t' "${record##*/}" "$(decision "$record")" "$command" "$(<"$record/status")" "${digests[$record/stderr]}"
     printf '%s%s\t%s\n' "$probe" "${digests[$record/object]-}" "${digests[$record/depfile]-none}"
   done | sed -E "$RANDOM_NAMES" >"$1/index"
   cut -f 3- "$1/index" | LC_ALL=C sort >"$1/outcomes"
@@ -55,10 +55,10 @@ compare() {
   comm -23 "$work/$1/outcomes" "$work/$2/outcomes" >"$to/random"
   comm -12 "$to/agreed" "$to/outcomes" >"$to/same"
   comm -23 "$to/agreed" "$to/outcomes" >"$to/differing"
-  awk -F '\t' -v probe="^$PROBE" 'NR == FNR { random[$0]; next }
+  awk -F '\t' -v probe="^$PROBE" -v records="$work/$1/records" 'NR == FNR { random[$0]; next }
     $6 ~ probe { next }
     { record = $1; sub(/^[^\t]*\t[^\t]*\t/, "") }
-    $0 in random { print record }' "$to/random" "$work/$1/index" >"$work/random.units"
+    $0 in random { print records "/" record }' "$to/random" "$work/$1/index" >"$work/random.units"
 }
 
 # How many of the outcomes in some files are of units.
@@ -104,7 +104,7 @@ verdict() {
 local_units() {
   local record reason command
   while IFS=$'\t' read -r record reason command; do
-    printf '%s\t%s\t%s\n' "$reason" "$(tail -n 1 "$record/decision" 2>/dev/null || true)" "$command"
+    printf '%s\t%s\t%s\n' "$reason" "$(tail -n 1 "$work/farcc/records/$record/decision" 2>/dev/null || true)" "$command"
   done < <(awk -F '\t' -v OFS='\t' -v probe="^$PROBE" '$2 != "remote" && $6 !~ probe { print $1, $2, $3 }' "$work/farcc/index")
 }
 
@@ -148,7 +148,9 @@ differing_commands() {
   done <"$work/$2/differing"
 }
 
-record_of() { KEY=$2 awk -F '\t' '$3 == ENVIRON["KEY"] { print $1; exit }' "$work/$1/index"; }
+record_of() {
+  KEY=$2 awk -F '\t' -v records="$work/$1/records" '$3 == ENVIRON["KEY"] { print records "/" $1; exit }' "$work/$1/index"
+}
 
 table_head() { printf 'PACKAGE\tCOMPILER\tUNITS\tREMOTE\tIDENTICAL\tAGAIN\tOPEN\tCOMMANDS\tSECONDS\tLOCAL BY REASON\tRESULT\n'; }
 
