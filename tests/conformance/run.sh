@@ -111,9 +111,10 @@ apt_lists() {
 # A directory with `front` under the name of each compiler.
 fronts() {
   local compiler
-  rm -rf "$base/front" && mkdir -p "$base/front"
+  mkdir -p "$base/front"
   for compiler in cc c++ gcc g++ clang clang++ aarch64-linux-gnu-gcc aarch64-linux-gnu-g++; do
-    if command -v "$compiler" >/dev/null; then ln -s "$here/front" "$base/front/$compiler"; fi
+    # Left as it is, so that two runs of different packages do not disturb each other.
+    if command -v "$compiler" >/dev/null && [ ! -e "$base/front/$compiler" ]; then ln -s "$here/front" "$base/front/$compiler"; fi
   done
 }
 
