@@ -47,7 +47,7 @@ decision() {
 }
 
 # compare PLAIN PLAIN FARCC: what the plain rounds agree on is looked for in the other, and goes to `same` or `differing` there.
-# What they disagree on goes to `random`, and the records of units among it to $work/random.units.
+# What they disagree on goes to `random`, the units among it to `random.units`, RECORD COMMAND.
 compare() {
   local to=$work/$3
   local -x LC_ALL=C
@@ -57,8 +57,8 @@ compare() {
   comm -23 "$to/agreed" "$to/outcomes" >"$to/differing"
   awk -F '\t' -v probe="^$PROBE" -v records="$work/$1/records" 'NR == FNR { random[$0]; next }
     $6 ~ probe { next }
-    { record = $1; sub(/^[^\t]*\t[^\t]*\t/, "") }
-    $0 in random { print records "/" record }' "$to/random" "$work/$1/index" >"$work/random.units"
+    { record = $1; command = $3; sub(/^[^\t]*\t[^\t]*\t/, "") }
+    $0 in random { print records "/" record "\t" command }' "$to/random" "$work/$1/index" >"$to/random.units"
 }
 
 # How many of the outcomes in some files are of units.
@@ -97,6 +97,7 @@ verdict() {
   table_row "$n" "$remote" "$same" "$again" "$open" "$(wc -l <"$work/plain1/index")" "$1" "${reasons:--}" "$(joined "${wrong[@]:-ok}")"
   show "all that differs" "$work/differences"
   show "every unit that stayed here" "$work/local"
+  show "every unit that two plain builds disagree on" "$work/farcc/random.units"
   [ ${#wrong[@]} = 0 ]
 }
 

@@ -165,11 +165,11 @@ in_round() {
 # Compiles once more what the plain builds did not agree on: where the build has left everything, with nothing left to chance.
 again() {
   local round
-  [ -s "$work/random.units" ] || return 0
+  [ -s "$work/farcc/random.units" ] || return 0
   export SOURCE_DATE_EPOCH=1700000000
   for round in again-plain1 again-plain2 again-farcc; do
     mkdir -p "$work/$round/records"
-    in_round "$round" xargs -a "$work/random.units" -d '\n' -n 1 -P "$jobs" "$here/run.sh" repeat >>"$work/$round/log" 2>&1 || true
+    cut -f 1 "$work/farcc/random.units" | in_round "$round" xargs -d '\n' -n 1 -P "$jobs" "$here/run.sh" repeat >>"$work/$round/log" 2>&1 || true
     index "$work/$round"
   done
   compare again-plain1 again-plain2 again-farcc
