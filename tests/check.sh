@@ -35,7 +35,7 @@ main() {
     step "release build" cargo build --release --locked
     step "size of the wrapper" wrapper_is_small
     step "demo" tests/demo.sh
-    step "conformance of one package" tests/conformance/run.sh lua5.4
+    step "conformance of one package" tests/conformance/run.sh lua5.4/gcc
     if is_root; then
       step "system test" tests/system/run.sh
     else
