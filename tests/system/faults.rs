@@ -115,6 +115,7 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
     for round in 0..rounds {
         if round % CALM_EVERY == 0 && rounds > CALM_EVERY {
             calm.push(redis::build(Part::WithoutAllocator, "farcc gcc", "").1);
+            println!("{fault}: without a fault: took {:.1} s", calm[calm.len() - 1].as_secs_f64());
         }
         let cold = round % COLD_EVERY == COLD_EVERY - 1;
         let usual = if cold { undisturbed.cold } else { undisturbed.warm };
@@ -150,7 +151,7 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
 }
 
 /// Rounds between two builds without a fault.
-const CALM_EVERY: u32 = 2;
+const CALM_EVERY: u32 = 4;
 
 fn kill(builder: Host) {
     builder.run("systemctl kill --kill-whom=main --signal=KILL farcc-builder.service");
