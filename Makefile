@@ -15,6 +15,7 @@ SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 CATALOGDIR  = $(PREFIX)/lib/systemd/catalog
 DBUSDIR     = $(PREFIX)/share/dbus-1
+POLKITDIR   = $(PREFIX)/share/polkit-1/actions
 FIREWALLDIR = $(PREFIX)/lib/firewalld/services
 BASHDIR     = $(PREFIX)/share/bash-completion/completions
 ZSHDIR      = $(PREFIX)/share/zsh/site-functions
@@ -62,7 +63,7 @@ install-client:
 
 install-system:
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(CATALOGDIR) $(DBUSDIR)/system.d \
-	    $(DBUSDIR)/system-services $(FIREWALLDIR) $(SYSCONFDIR)/farcc)
+	    $(DBUSDIR)/system-services $(POLKITDIR) $(FIREWALLDIR) $(SYSCONFDIR)/farcc)
 	$(INSTALL) -m 644 units/system/farcc* $(DESTDIR)$(UNITDIR)
 	sed -i 's|/usr/libexec/farcc/|$(UNITEXECDIR)/|' $(DESTDIR)$(UNITDIR)/farcc-*.service
 	ln -sf farcc-builder.socket $(DESTDIR)$(UNITDIR)/builder.socket
@@ -71,6 +72,7 @@ install-system:
 	$(INSTALL) -m 644 units/farcc.catalog $(DESTDIR)$(CATALOGDIR)
 	$(INSTALL) -m 644 dbus/org.farcc.Scheduler1.conf dbus/org.farcc.Builder1.conf $(DESTDIR)$(DBUSDIR)/system.d
 	$(INSTALL) -m 644 dbus/org.farcc.Scheduler1.service dbus/org.farcc.Builder1.service $(DESTDIR)$(DBUSDIR)/system-services
+	$(INSTALL) -m 644 polkit/*.policy $(DESTDIR)$(POLKITDIR)
 	$(INSTALL) -m 644 contrib/firewalld/*.xml $(DESTDIR)$(FIREWALLDIR)
 
 # What makes a tree relocatable, for the archive of `make tarball` only: a builder of a user's own, and how to put it all in place.

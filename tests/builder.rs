@@ -27,7 +27,7 @@ use farcc::model::job::{Bytes, Entry, FileTime, JobLimits, JobSpec, Manifest, No
 use farcc::model::limits::HEARTBEAT_EVERY;
 use farcc::model::path::SandboxPath;
 use farcc::model::toolchain::ToolchainId;
-use farcc::os::bus::{BuilderSnapshot, BusCommand, commands};
+use farcc::os::bus::{BuilderOrder, BuilderSnapshot, Orders, orders};
 use farcc::os::net::{Connection, FrameReader, FrameWriter, Identity, Pace, body_channel, connect};
 use farcc::os::sandbox::{Helper, HelperSettings, Workshop, WorkshopSettings};
 use farcc::os::toolchain::{ToolchainStore, UnpackError};
@@ -53,7 +53,7 @@ struct Farm {
     toolchain: ToolchainId,
     toolchains: Arc<ToolchainStore>,
     watched: watch::Receiver<BuilderSnapshot>,
-    _orders: mpsc::Sender<BusCommand>,
+    _orders: Orders<BuilderOrder>,
     /// Asks the builder to end.
     stop: mpsc::Sender<()>,
     builder: JoinHandle<Result<(), RunError>>,
@@ -91,6 +91,9 @@ async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
         builder_secret: token.to_owned(),
         instance: Instance(1),
         snapshot: watch::channel(Default::default()).0,
+        orders: orders().1,
+        reload: None,
+        drained: Default::default(),
         pulse: Pulse::default(),
     };
     let settings = WorkshopSettings { input_cache_bytes: INPUT_CACHE_BYTES as u64 };
@@ -101,19 +104,21 @@ async fn farm(slots: u32, patience: Patience, helper: Helper) -> Farm {
     drop(toolchains.unpack(&toolchain, archive.as_slice()).unwrap());
     let toolchains = Arc::new(toolchains);
     let (snapshot, watched) = watch::channel(Default::default());
-    let (orders_to, orders) = commands();
+    let (orders_to, orders) = orders();
     let builder = builder::Setup {
         addresses: vec![format!(":{}", port(&jobs))],
         listeners: vec![jobs],
         identity: Identity::ephemeral().unwrap(),
         name: "builder".to_owned(),
         slots,
+        slots_max: slots,
         architecture: ARCHITECTURE.to_owned(),
         scheduler: uplink.clone(),
         workshop: Arc::new(workshop),
         toolchains: toolchains.clone(),
         snapshot,
         orders,
+        reload: None,
         patience,
         pulse: Pulse::default(),
     };

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use farcc::daemon::builder::{self, Patience, RunError, Setup};
 use farcc::daemon::pulse::Pulse;
+use farcc::daemon::reload::Reload;
 use farcc::daemon::start::{self, Arguments, Failure};
 use farcc::engine::config::HostPort;
 use farcc::model::exit;
 use farcc::model::limits::{SHORT_WORK_THREADS, UPLOADS_MAX};
-use farcc::os::bus::{self, BuilderObject, Bus, LogControl, commands};
+use farcc::os::bus::{self, BuilderOrder, Bus, orders};
 use farcc::os::config::{self, Sources};
 use farcc::os::net::Identity;
 use farcc::os::process::privileges;
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
-    let loaded = config::load_builder(&Sources::here(arguments.config)).map_err(Failure::with(exit::CONFIGURATION))?;
+    let sources = Sources::here(arguments.config);
+    let loaded = config::load_builder(&sources).map_err(Failure::with(exit::CONFIGURATION))?;
     let config = loaded.config;
     let listeners = activation::tcp_listeners(&config.bind_address).map_err(Failure::with(exit::LISTEN))?;
     let port = start::port_of(&listeners, config.bind_address.port);
@@ -46,17 +48,21 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     tracing::debug!(?facts, "sandbox works");
     let toolchains = ToolchainStore::open(&config.cache_dir.join("toolchains"), config.toolchain_cache_bytes)
         .map_err(Failure::with(exit::DIRECTORY))?;
-    let n_blocking = config.slots as usize + UPLOADS_MAX + SHORT_WORK_THREADS;
+    // So many can be ordered later without a restart.
+    let slots_max = config.slots.max(start::processors());
+    let n_blocking = slots_max as usize + UPLOADS_MAX + SHORT_WORK_THREADS;
     start::block_on(n_blocking, async move {
         let (snapshot, watched) = watch::channel(Default::default());
-        let (order, orders) = commands();
-        let object = BuilderObject::new(watched.clone(), order);
-        let serving = tokio::spawn(bus::serve(Bus::System, bus::BUILDER, object, LogControl::new(log), watched));
+        let (order, orders) = orders();
+        start::reload_at_hangup(order.clone(), BuilderOrder::Reload)?;
+        let reload = Some(Reload::new(sources, log.clone(), &config));
+        let serving = tokio::spawn(bus::serve_builder(Bus::System, watched, order, log));
         let setup = Setup {
             listeners: start::listening(listeners, TcpListener::from_std)?,
             identity,
             name: config.name,
             slots: config.slots,
+            slots_max,
             addresses: vec![
                 config.public_addr.map_or_else(|| format!(":{port}"), |address: HostPort| address.to_string()),
             ],
@@ -66,6 +72,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             toolchains: Arc::new(toolchains),
             snapshot,
             orders,
+            reload,
             patience: Patience::default(),
             pulse: Pulse::from_environment(),
         };

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use farcc::daemon::client::{self, Setup};
 use farcc::daemon::link::Uplink;
 use farcc::daemon::pulse::Pulse;
+use farcc::daemon::reload::Reload;
 use farcc::daemon::start::{self, Arguments, Failure};
 use farcc::model::exit;
 use farcc::model::id::Instance;
 use farcc::model::limits::CLIENT_IDLE_MAX;
-use farcc::os::bus::{self, Bus, ClientObject, LogControl};
+use farcc::os::bus::{self, Bus, ClientOrder, orders};
 use farcc::os::config::{self, Sources};
 use farcc::os::net::Identity;
 use farcc::os::process::privileges;
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
-    let loaded = config::load_client(&Sources::here(arguments.config)).map_err(Failure::with(exit::CONFIGURATION))?;
+    let sources = Sources::here(arguments.config);
+    let loaded = config::load_client(&sources).map_err(Failure::with(exit::CONFIGURATION))?;
     let config = loaded.config;
     let listeners = activation::unix_listeners(&socket_path()).map_err(Failure::with(exit::LISTEN))?;
     privileges::drop_all().map_err(Failure::with(exit::ROOT))?;
@@ -32,8 +34,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     start::log_warnings(&loaded.warnings);
     start::block_on(start::BLOCKING_THREADS, async move {
         let (snapshot, watched) = watch::channel(Default::default());
-        let object = ClientObject::new(watched.clone());
-        let serving = tokio::spawn(bus::serve(Bus::Session, bus::CLIENT, object, LogControl::new(log), watched));
+        let (order, orders) = orders();
+        start::reload_at_hangup(order.clone(), ClientOrder::Reload)?;
+        let reload = Some(Reload::new(sources, log.clone(), &config));
+        let serving = tokio::spawn(bus::serve_client(Bus::Session, watched, order, log));
         let setup = Setup {
             listeners: start::listening(listeners, UnixListener::from_std)?,
             // Nobody remembers a client: a new daemon is a new one.
@@ -48,6 +52,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             processors: start::processors(),
             idle_exit: Some(CLIENT_IDLE_MAX),
             snapshot,
+            orders,
+            reload,
             pulse: Pulse::from_environment(),
         };
         let outcome = client::run(setup, start::shutdown()?).await.map_err(Failure::with(exit::INTERNAL));

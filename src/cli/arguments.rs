@@ -24,6 +24,22 @@ pub(crate) enum Command {
     Status(StatusOptions),
     /// The builders of the farm
     Builders(BuildersOptions),
+    /// Units that are being compiled now
+    Jobs(JobsOptions),
+    /// Let a builder take no new jobs: this machine's, or the one of that name, on the scheduler's machine
+    Drain(DrainOptions),
+    /// Let a drained or quarantined builder take jobs again; without a name, end whatever `pause` or `drain` stopped here
+    Resume(ResumeOptions),
+    /// On the scheduler's machine: give a builder no jobs for a while
+    Quarantine(QuarantineOptions),
+    /// On the scheduler's machine: forget failures and orders about a builder
+    Forget(ForgetOptions),
+    /// Let this machine's builder run so many jobs at a time, until it starts anew
+    Slots(SlotsOptions),
+    /// End a job of this machine's builder; its client has it compiled elsewhere
+    Cancel(CancelOptions),
+    /// Compile everything on this machine until `resume`
+    Pause,
     /// Look at configuration files
     Config {
         #[command(subcommand)]
@@ -92,6 +108,53 @@ pub(crate) struct BuildersOptions {
     pub(crate) json: bool,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct JobsOptions {
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DrainOptions {
+    /// Name of a builder, or the first digits of its id
+    pub(crate) builder: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ResumeOptions {
+    /// Name of a builder, or the first digits of its id
+    pub(crate) builder: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QuarantineOptions {
+    /// Name of a builder, or the first digits of its id
+    pub(crate) builder: String,
+    /// How long: 90s, 15m, 2h, 1d
+    #[arg(long = "for", value_name = "TIME", default_value = "15m", value_parser = crate::cli::manage::parse_time)]
+    pub(crate) time: std::time::Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForgetOptions {
+    /// Name of a builder, or the first digits of its id
+    pub(crate) builder: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SlotsOptions {
+    /// Jobs at a time
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::model::limits::SLOTS_MAX)))]
+    pub(crate) slots: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CancelOptions {
+    /// Its id, as journal records have it in FARCC_JOB=
+    pub(crate) job: String,
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum ConfigCommand {
     /// Read what the daemons would read, and show what it means
@@ -134,6 +197,8 @@ pub(crate) enum ToolchainCommand {
     Show(ShowOptions),
     /// Pack a compiler, run it in a sandbox where nothing else is, and compare what it does there with what it does here
     Check(CheckToolchainOptions),
+    /// Remove the toolchains that this machine's builder keeps and no job uses
+    Purge,
 }
 
 #[derive(Args, Debug)]

@@ -43,6 +43,7 @@ pub(crate) fn explain(reason: Reason) -> &'static str {
         Reason::ToolchainDiffers => "The packaged compiler would run other commands than the one here.",
         Reason::NoDist => "The configuration keeps this compiler's units here.",
         Reason::LocalSlot => "A slot of this machine was free before one of the farm.",
+        Reason::Paused => "The client daemon keeps everything here; `farccctl resume` ends that.",
         Reason::NotConfigured => "No scheduler is configured; `farccctl farm join` does that.",
         Reason::NoScheduler => "The scheduler does not answer; `farccctl status` tells more.",
         Reason::NoBuilder => "The farm has no builder that could take this unit; `farccctl builders` lists them.",

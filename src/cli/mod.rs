@@ -8,6 +8,8 @@ mod ask;
 mod config;
 mod explain;
 mod farm;
+mod jobs;
+mod manage;
 mod render;
 mod stats;
 mod status;
@@ -63,11 +65,20 @@ fn perform(command: Command, signals: GivenSignals) -> Result<u8, Failure> {
         Command::Why(options) => why::show(&options),
         Command::Status(options) => status::show(&options),
         Command::Builders(options) => status::show_builders(&options),
+        Command::Jobs(options) => jobs::show(&options),
+        Command::Drain(options) => manage::drain(&options),
+        Command::Resume(options) => manage::resume(&options),
+        Command::Quarantine(options) => manage::quarantine(&options),
+        Command::Forget(options) => manage::forget(&options),
+        Command::Slots(options) => manage::set_slots(&options),
+        Command::Cancel(options) => manage::cancel(&options),
+        Command::Pause => manage::pause(),
         Command::Config { command: ConfigCommand::Check(options) } => config::check(&options),
         Command::Toolchain { command: ToolchainCommand::Package(options) } => toolchain::package(&options),
         Command::Toolchain { command: ToolchainCommand::List(options) } => toolchain::list(&options),
         Command::Toolchain { command: ToolchainCommand::Show(options) } => toolchain::show(&options),
         Command::Toolchain { command: ToolchainCommand::Check(options) } => toolchain::check(&options, signals),
+        Command::Toolchain { command: ToolchainCommand::Purge } => manage::purge_toolchains(),
         Command::Farm { command: FarmCommand::Invite(options) } => farm::invite(&options),
         Command::Farm { command: FarmCommand::Join(options) } => farm::join(&options),
         Command::Auth { command: AuthCommand::GenerateSharedToken } => farm::generate_token(),

@@ -4,5 +4,6 @@ pub mod builder;
 pub mod client;
 pub mod link;
 pub mod pulse;
+pub mod reload;
 pub mod scheduler;
 pub mod start;

@@ -31,6 +31,12 @@ impl Pulse {
         }
     }
 
+    /// The configuration has been read again: `systemctl reload` ends with this.
+    pub fn reloaded(&mut self, now: Moment, status: &str) {
+        self.notifier.reloading();
+        self.notifier.ready(now, status);
+    }
+
     /// From here on nothing new is taken.
     pub fn stopping(&self) {
         tracing::info!(message_id = messages::STOPPING, "stopping");

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::engine::config::Warning;
 use crate::model::causes::with_causes;
 use crate::model::exit;
+use crate::os::bus::Orders;
 use crate::os::systemd::messages;
 
 /// What a daemon was called with.
@@ -131,6 +132,21 @@ pub fn shutdowns() -> Result<mpsc::Receiver<()>, Failure> {
         }
     });
     Ok(requests)
+}
+
+/// Gives `order` to the daemon's loop at each SIGHUP, which is what `systemctl reload` sends.
+///
+/// # Errors
+/// Where the signal cannot be taken.
+pub fn reload_at_hangup<W: Clone + Send + Sync + 'static>(orders: Orders<W>, order: W) -> Result<(), Failure> {
+    let mut hangups = signal(SignalKind::hangup()).map_err(|error| Failure::new(exit::INTERNAL, error))?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            // What is wrong is in the journal.
+            drop(orders.give(order.clone()).await);
+        }
+    });
+    Ok(())
 }
 
 /// Takes as many descriptors as the kernel gives this process: a client daemon that a build has started has that build's limit

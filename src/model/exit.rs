@@ -23,10 +23,12 @@ pub const INTERNAL: u8 = 70;
 
 /// The answer is no: the file is not known, the farm does not answer, something is there already.
 pub const NEGATIVE: u8 = 1;
-/// There is no client daemon to ask.
+/// There is no daemon to ask.
 pub const NO_DAEMON: u8 = 69;
 /// The answer could not be written.
 pub const OUTPUT: u8 = 74;
+/// This user may not do that.
+pub const DENIED: u8 = 77;
 
 /// Name and sentence of each status: the man pages have the same table, and a test compares them.
 pub const ALL: &[(u8, &str)] = &[
@@ -42,7 +44,7 @@ pub const ALL: &[(u8, &str)] = &[
 
 /// What `farccctl` knows in addition, in the same form.
 pub const CONTROL: &[(u8, &str)] =
-    &[(NEGATIVE, "negative answer"), (NO_DAEMON, "no client daemon"), (OUTPUT, "output not written")];
+    &[(NEGATIVE, "negative answer"), (NO_DAEMON, "no daemon"), (OUTPUT, "output not written"), (DENIED, "not allowed")];
 
 #[cfg(test)]
 mod tests {

@@ -134,6 +134,10 @@ pub const HEARTBEAT_SILENCE_MAX: Duration = Duration::from_secs(4);
 pub const LEASE_LINGER: Duration = Duration::from_secs(2);
 /// First pause of a builder that failed a job; doubles with each failure.
 pub const QUARANTINE_FIRST: Duration = Duration::from_secs(2);
+/// Longest quarantine that an administrator can order: whoever means longer means a drain.
+pub const QUARANTINE_ORDERED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Builders that may be drained by order at a time, connected or not: more than a farm has.
+pub const DRAINED_MAX: usize = 4 * BUILDERS_MAX;
 /// Longest pause.
 pub const QUARANTINE_MAX: Duration = Duration::from_secs(300);
 /// Builders a scheduler knows at once.
@@ -193,8 +197,12 @@ pub const BUS_CHANGES_EVERY: Duration = Duration::from_secs(1);
 pub const BUS_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause: a bus that was installed later is found within this.
 pub const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
-/// Commands from the bus that wait for the daemon's loop; people give one at a time.
+/// Orders from the bus that wait for the daemon's loop; people give one at a time.
 pub const BUS_COMMANDS_MAX: usize = 16;
+/// Polkit answers within this, or the answer is no: somebody may have to find a password first.
+pub const POLKIT_MAX: Duration = Duration::from_secs(120);
+/// Jobs are objects on the bus once they run this long: a farm runs hundreds of shorter ones in a second.
+pub const JOB_SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// A client daemon that no wrapper needed for this long ends; the next one starts it again in milliseconds.
 pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(15 * 60);

@@ -85,6 +85,8 @@ reasons! {
     NoDist = "no-dist",
     /// A local slot was free first.
     LocalSlot = "local-slot",
+    /// The client daemon was told to keep everything here (`farccctl pause`).
+    Paused = "paused",
     /// No scheduler is configured.
     NotConfigured = "not-configured",
     /// The scheduler does not answer, and no lease is left.

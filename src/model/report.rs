@@ -69,6 +69,19 @@ pub struct Attempt {
     pub why: Why,
 }
 
+/// A unit that has not ended, as `farccctl jobs` shows it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct UnitAtWork {
+    /// Empty while the command has not been looked at.
+    pub source: String,
+    /// `inputs`, `waiting`, `remote` or `local`.
+    pub state: String,
+    pub builder: Option<String>,
+    pub job: Option<String>,
+    /// How long it has been in that state.
+    pub since: Duration,
+}
+
 /// Where the time went.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Times {
@@ -92,6 +105,9 @@ pub struct ClientStatus {
     /// `connected`, `connecting`, `refused: …`, `not configured`.
     pub connection: String,
     pub local_slots: u32,
+    /// By order, everything is compiled on this machine.
+    #[serde(default)]
+    pub paused: bool,
     pub waiting: u32,
     pub running_remote: u32,
     pub running_local: u32,

@@ -35,6 +35,12 @@ pub fn file_time_now() -> FileTime {
     FileTime { seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nanoseconds: now.subsec_nanos() }
 }
 
+/// The time of day, in microseconds, as D-Bus interfaces have it.
+pub fn usec_since_1970() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// User plus system time of this process and of all children it has waited for.
 pub fn cpu_time() -> Duration {
     sys::cpu_time(sys::Whose::Own) + sys::cpu_time(sys::Whose::Children)

@@ -9,6 +9,7 @@ pub mod net;
 pub mod process;
 pub mod random;
 pub mod sandbox;
+pub mod state;
 pub mod store;
 pub mod sys;
 pub mod systemd;

@@ -70,6 +70,16 @@ fn lease() -> impl Strategy<Value = Lease> {
     })
 }
 
+fn order() -> impl Strategy<Value = scheduler::Order> {
+    use scheduler::Order;
+    prop_oneof![
+        Just(Order::Drain),
+        Just(Order::Resume),
+        (0..100u64).prop_map(|seconds| Order::Quarantine(Duration::from_secs(seconds))),
+        Just(Order::Forget),
+    ]
+}
+
 fn scheduler_input() -> impl Strategy<Value = scheduler::Input> {
     use scheduler::Input;
     let outstanding = || proptest::collection::vec(lease_id(), 0..4);
@@ -85,9 +95,16 @@ fn scheduler_input() -> impl Strategy<Value = scheduler::Input> {
                 outstanding,
             }
         }),
-        (builder_id(), outstanding(), 0..99u64, 0..4u64).prop_map(|(builder, outstanding, finished, failed)| {
-            Input::BuilderHeartbeat { builder, outstanding, finished, failed }
-        }),
+        (builder_id(), outstanding(), 0..99u64, 0..4u64, proptest::option::of(0..6u32)).prop_map(
+            |(builder, outstanding, finished, failed, slots)| Input::BuilderHeartbeat {
+                builder,
+                outstanding,
+                finished,
+                failed,
+                slots
+            }
+        ),
+        (builder_id(), order()).prop_map(|(builder, order)| Input::Ordered { builder, order }),
         (builder_id(), any::<bool>()).prop_map(|(builder, draining)| Input::BuilderDraining { builder, draining }),
         builder_id().prop_map(|builder| Input::BuilderLost { builder }),
         client_id().prop_map(|client| Input::ClientJoined { client, name: String::new() }),

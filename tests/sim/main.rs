@@ -8,6 +8,7 @@ mod world;
 
 use std::time::Duration;
 
+use farcc::engine::scheduler::Order;
 use farcc::model::reason::Reason;
 
 use crate::chance::seeds;
@@ -36,13 +37,20 @@ fn disturb(world: &mut World) {
     let nodes = world.nodes();
     let node = nodes[world.chance.below(nodes.len())];
     let back = world.chance.millis(50, 6000);
-    match world.chance.below(8) {
+    match world.chance.below(12) {
         0..=2 => world.kill(node, back),
         3 => world.unplug(node, back),
         4 => world.cut(node),
         5 => world.mute(node),
         6 => world.drain(node, true),
-        _ => world.drain(node, false),
+        7 => world.drain(node, false),
+        8 => world.order(node, Order::Drain),
+        9 => world.order(node, Order::Resume),
+        10 => world.order(node, Order::Quarantine(back)),
+        _ => {
+            let slots = 1 + world.chance.below(4) as u32;
+            world.resize(node, slots);
+        }
     }
 }
 
@@ -279,6 +287,43 @@ fn a_draining_builder_finishes_what_it_has() {
         let farm = world.farm();
         let states: Vec<&str> = farm.builders.iter().map(|builder| builder.state.as_str()).collect();
         assert!(states.contains(&"draining"), "{states:?}");
+    }
+}
+
+/// An order outlives whatever the builder and the scheduler go through.
+#[test]
+fn a_builder_drained_by_order_stays_so() {
+    for seed in seeds(10) {
+        let mut world = World::new(seed);
+        let drained = world.builder(4, "x86_64");
+        world.builder(2, "x86_64");
+        world.client(0, Build::new(100, 8));
+        world.run_for(seconds(2));
+        world.order(drained, Order::Drain);
+        let back = world.chance.millis(50, 1000);
+        world.kill(drained, back);
+        world.kill(Node::Scheduler, back);
+        finish(&mut world, seconds(120));
+        let farm = world.farm();
+        let states: Vec<&str> = farm.builders.iter().map(|builder| builder.state.as_str()).collect();
+        assert!(states.contains(&"draining"), "{states:?}");
+    }
+}
+
+#[test]
+fn a_builder_with_fewer_slots_than_before_is_not_overrun() {
+    for seed in seeds(10) {
+        let mut world = World::new(seed);
+        let shrunk = world.builder(4, "x86_64");
+        world.builder(2, "x86_64");
+        world.client(0, Build::new(100, 8));
+        world.run_for(seconds(2));
+        world.resize(shrunk, 1);
+        finish(&mut world, seconds(120));
+        assert_eq!(world.count(is_remote), 100);
+        world.resize(shrunk, 4);
+        become_whole(&mut world, seconds(30));
+        assert_eq!(world.farm().builders.iter().map(|builder| builder.slots).sum::<u32>(), 6);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use farcc::engine::builder::{self, Admission, Builder, JobEnd};
 use farcc::engine::client::{self, Client, Failure};
-use farcc::engine::scheduler::{self, Scheduler};
+use farcc::engine::scheduler::{self, Order, Scheduler};
 use farcc::engine::wire::farm::{Class, FarmStatus, Lease, Refusal};
 use farcc::model::digest::Digest;
 use farcc::model::id::{BuilderId, ClientId, Instance, JobId, LeaseId, RequestId};
@@ -416,7 +416,10 @@ impl World {
         *process = Process { life, started: now, up: true, unplugged, wake: None, link: None };
         match node {
             Node::Scheduler => {
-                self.scheduler.machine = Scheduler::new(scheduler::Settings::new(instance));
+                // The shell keeps orders on disk.
+                let drained = self.scheduler.machine.drained().clone();
+                let settings = scheduler::Settings { drained, ..scheduler::Settings::new(instance) };
+                self.scheduler.machine = Scheduler::new(settings);
                 self.scheduler.links.clear();
                 self.scheduler.keys.clear();
             }
@@ -501,6 +504,24 @@ impl World {
         self.tell_scheduler(node, scheduler::Input::BuilderDraining { builder: id, draining });
     }
 
+    /// The administrator orders something about a builder.
+    pub(crate) fn order(&mut self, node: Node, order: Order) {
+        let Node::Builder(number) = node else { return };
+        self.note(|| format!("ORDER {order:?} {node:?}"));
+        let builder = self.builders[number].id;
+        if self.process(Node::Scheduler).up {
+            self.feed_scheduler(scheduler::Input::Ordered { builder, order });
+        }
+    }
+
+    /// A builder has fewer slots for a while; those that run go on.
+    pub(crate) fn resize(&mut self, node: Node, slots: u32) {
+        let Node::Builder(number) = node else { return };
+        self.note(|| format!("RESIZE {node:?} to {slots}"));
+        let builder = &mut self.builders[number];
+        builder.machine.set_slots(slots.min(builder.slots));
+    }
+
     /// Everything runs, everything is plugged in, nothing breaks any more.
     pub(crate) fn heal(&mut self) {
         self.note(|| "HEAL".to_owned());
@@ -510,6 +531,8 @@ impl World {
             self.start(node);
             if matches!(node, Node::Builder(_)) {
                 self.drain(node, false);
+                self.order(node, Order::Resume);
+                self.resize(node, u32::MAX);
             }
         }
     }
@@ -667,7 +690,8 @@ impl World {
                 let builder = &self.builders[number];
                 let builder::Snapshot { finished, failed, .. } = builder.machine.snapshot();
                 let outstanding = builder.machine.outstanding();
-                scheduler::Input::BuilderHeartbeat { builder: builder.id, outstanding, finished, failed }
+                let slots = Some(builder.machine.snapshot().slots);
+                scheduler::Input::BuilderHeartbeat { builder: builder.id, outstanding, finished, failed, slots }
             }
             _ => scheduler::Input::ClientHeartbeat { client: self.client_id(node) },
         };

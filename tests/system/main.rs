@@ -10,6 +10,7 @@ mod faces;
 mod farm;
 mod faults;
 mod isolation;
+mod orders;
 mod redis;
 mod refusals;
 mod units;

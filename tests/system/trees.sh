@@ -12,7 +12,7 @@ set -eu
 
 # The packages are tried on Debian 12 too.
 SUITE=${FARCC_TREES_SUITE:-trixie}
-BASE_PACKAGES=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,bubblewrap,iproute2,ca-certificates
+BASE_PACKAGES=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,polkitd,bubblewrap,iproute2,ca-certificates
 CLIENT_PACKAGES=(gcc g++ libc6-dev make clang)
 
 trees=$CARGO_TARGET_DIR/system/trees/$SUITE

@@ -1,5 +1,6 @@
 //! The loop: admissions, ends of jobs, the scheduler's clock.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,18 +15,20 @@ use super::session::Counter;
 use super::slot::Slot;
 use crate::daemon::link::Uplink;
 use crate::daemon::pulse::Pulse;
+use crate::daemon::reload::{self, Reload};
 use crate::engine::builder::{Admission, Builder, JobEnd, Settings};
+use crate::engine::config::BuilderConfig;
 use crate::engine::wire::farm::{Lease, Refusal};
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, JobId, LeaseId};
 use crate::model::limits::{
-    DRAIN_LINGER, DRAIN_MAX, REQUEST_BYTES_PER_SECOND_MIN, REQUEST_IDLE_MAX, UPLOAD_HEAD_START,
+    DRAIN_LINGER, DRAIN_MAX, JOB_SHOWN_AFTER, REQUEST_BYTES_PER_SECOND_MIN, REQUEST_IDLE_MAX, UPLOAD_HEAD_START,
 };
 use crate::model::moment::Moment;
-use crate::os::bus::{BuilderSnapshot, BusCommand};
-use crate::os::clock::Clock;
+use crate::os::bus::{BuilderOrder, BuilderSnapshot, JobReport, Order, OrderError};
+use crate::os::clock::{self, Clock};
 use crate::os::net::{self, Identity, Pace};
-use crate::os::sandbox::Workshop;
+use crate::os::sandbox::{Cancel, Workshop};
 use crate::os::systemd::messages;
 use crate::os::toolchain::ToolchainStore;
 
@@ -36,6 +39,8 @@ pub struct Setup {
     pub identity: Identity,
     pub name: String,
     pub slots: u32,
+    /// As many as it may ever be ordered to have.
+    pub slots_max: u32,
     /// What clients are told to connect to, `host:port`; `:port` stands for the address that the scheduler sees.
     pub addresses: Vec<String>,
     pub architecture: String,
@@ -45,7 +50,9 @@ pub struct Setup {
     /// For the bus.
     pub snapshot: watch::Sender<BuilderSnapshot>,
     /// From the bus.
-    pub orders: mpsc::Receiver<BusCommand>,
+    pub orders: mpsc::Receiver<Order<BuilderOrder>>,
+    /// None where there is no configuration to read again.
+    pub reload: Option<Reload>,
     pub patience: Patience,
     pub pulse: Pulse,
 }
@@ -74,6 +81,7 @@ pub(super) struct Report {
     pub(super) finished: u64,
     pub(super) failed: u64,
     pub(super) draining: bool,
+    pub(super) slots: u32,
     pub(super) outstanding: Vec<LeaseId>,
 }
 
@@ -89,6 +97,8 @@ pub(super) enum Event {
         client: ClientId,
         lease: Lease,
         job: JobId,
+        /// Ends it.
+        cancel: Cancel,
         reply: oneshot::Sender<Result<Slot, (Refusal, String)>>,
     },
     Ended {
@@ -130,7 +140,7 @@ pub enum RunError {
 pub async fn run(mut setup: Setup, mut shutdown: mpsc::Receiver<()>) -> Result<(), RunError> {
     let mut helper_ended = setup.workshop.helper().ended().map_err(RunError::Watch)?;
     // Each job that runs has its place in the queue, for its end.
-    let (inbox, mut events) = mpsc::channel(INBOX + setup.slots as usize);
+    let (inbox, mut events) = mpsc::channel(INBOX + setup.slots_max as usize);
     let identity = Arc::new(setup.identity);
     let id = BuilderId(identity.fingerprint());
     let counter = Arc::new(Counter {
@@ -149,13 +159,8 @@ pub async fn run(mut setup: Setup, mut shutdown: mpsc::Receiver<()>) -> Result<(
         let (counter, identity) = (counter.clone(), identity.clone());
         tasks.spawn(async move { net::serve(listener, &identity, counter).await });
     }
-    let offer = scheduler::Offer {
-        name: setup.name,
-        slots: setup.slots,
-        addresses: setup.addresses,
-        architecture: setup.architecture,
-    };
-    let (report, reported) = watch::channel(Report::default());
+    let offer = scheduler::Offer { name: setup.name, addresses: setup.addresses, architecture: setup.architecture };
+    let (report, reported) = watch::channel(Report { slots: setup.slots, ..Report::default() });
     let (uplink, to_loop) = (setup.scheduler.clone(), inbox.clone());
     tasks.spawn(async move {
         scheduler::keep_linked(uplink, offer, identity, reported, to_loop).await;
@@ -167,6 +172,11 @@ pub async fn run(mut setup: Setup, mut shutdown: mpsc::Receiver<()>) -> Result<(
         report,
         connection: "connecting".to_owned(),
         inbox,
+        running: BTreeMap::new(),
+        started_usec: clock::usec_since_1970(),
+        slots_max: setup.slots_max,
+        toolchains: setup.toolchains.clone(),
+        reload: setup.reload,
         deliveries,
         busy: None,
         stopping: None,
@@ -179,9 +189,18 @@ pub async fn run(mut setup: Setup, mut shutdown: mpsc::Receiver<()>) -> Result<(
         }
         tokio::select! {
             Some(event) = events.recv() => driver.handle(event),
-            Some(order) = setup.orders.recv() => driver.obey(order),
+            Some(order) = setup.orders.recv() => {
+                let is_reload = order.what == BuilderOrder::Reload;
+                driver.obey(order);
+                // What it asked for is seen at once.
+                let snapshot = driver.snapshot(&name, &setup.scheduler.address, &setup.workshop);
+                if is_reload {
+                    setup.pulse.reloaded(driver.clock.now(), &describe(&snapshot));
+                }
+                setup.snapshot.send_replace(snapshot);
+            }
             _ = tick.tick() => {
-                let snapshot = driver.snapshot(&name, &setup.scheduler.address, &setup.workshop, &setup.toolchains);
+                let snapshot = driver.snapshot(&name, &setup.scheduler.address, &setup.workshop);
                 setup.pulse.beat(driver.clock.now(), true, &describe(&snapshot));
                 setup.snapshot.send_replace(snapshot);
             }
@@ -202,6 +221,14 @@ pub async fn run(mut setup: Setup, mut shutdown: mpsc::Receiver<()>) -> Result<(
     }
 }
 
+/// A job at work, for people.
+struct Running {
+    client: ClientId,
+    lease: LeaseId,
+    since: Moment,
+    cancel: Cancel,
+}
+
 struct Driver {
     clock: Clock,
     engine: Builder,
@@ -209,6 +236,12 @@ struct Driver {
     connection: String,
     /// For the ends of jobs.
     inbox: mpsc::Sender<Event>,
+    running: BTreeMap<JobId, Running>,
+    /// The time of day when this clock began.
+    started_usec: u64,
+    slots_max: u32,
+    toolchains: Arc<ToolchainStore>,
+    reload: Option<Reload>,
     /// Results under way have a share in it.
     deliveries: Arc<()>,
     /// When a job or its results were last seen.
@@ -223,8 +256,17 @@ impl Driver {
         match event {
             Event::Check { client, lease, reply } => drop(reply.send(self.engine.check(now, client, &lease))),
             // Where nobody takes the answer any more, the slot in it frees itself.
-            Event::Admit { client, lease, job, reply } => drop(reply.send(self.admit(now, client, &lease, job))),
-            Event::Ended { job, how } => self.engine.ended(job, how),
+            Event::Admit { client, lease, job, cancel, reply } => {
+                let admission = self.admit(now, client, &lease, job);
+                if admission.is_ok() {
+                    self.running.insert(job, Running { client, lease: lease.id, since: now, cancel });
+                }
+                drop(reply.send(admission));
+            }
+            Event::Ended { job, how } => {
+                self.running.remove(&job);
+                self.engine.ended(job, how);
+            }
             Event::Welcomed { lease_key, scheduler, epoch } => self.engine.welcomed(now, lease_key, scheduler, epoch),
             Event::Clock { scheduler, epoch } => self.engine.clock(now, scheduler, epoch),
             Event::Connection(text) => self.connection = text,
@@ -258,19 +300,66 @@ impl Driver {
         self.stopping.is_some_and(|end| is_quiet || now > end)
     }
 
-    fn obey(&mut self, order: BusCommand) {
-        if self.stopping.is_some() {
-            return;
-        }
-        let drain = order == BusCommand::Drain;
-        if drain != self.engine.is_draining() {
-            if drain {
-                tracing::info!(message_id = messages::DRAINING, "takes no new jobs");
-            } else {
-                tracing::info!(message_id = messages::RESUMED, "takes jobs again");
+    fn obey(&mut self, order: Order<BuilderOrder>) {
+        let answer = match order.what {
+            BuilderOrder::Drain => self.set_draining(true),
+            BuilderOrder::Resume => self.set_draining(false),
+            BuilderOrder::SetSlots(slots) => self.set_slots(slots),
+            BuilderOrder::PurgeToolchains => {
+                // The loop does not wait for the disk.
+                let toolchains = self.toolchains.clone();
+                tokio::task::spawn_blocking(move || drop(order.reply.send(Ok(toolchains.purge()))));
+                return;
             }
+            BuilderOrder::Cancel(job) => self.cancel(&job),
+            BuilderOrder::Reload => self.reload(),
+        };
+        drop(order.reply.send(answer.map(|()| 0)));
+    }
+
+    fn set_draining(&mut self, draining: bool) -> Result<(), OrderError> {
+        if self.stopping.is_some() {
+            return Err(OrderError::Failed("the builder is stopping".to_owned()));
         }
-        self.engine.drain(drain);
+        match draining {
+            same if same == self.engine.is_draining() => {}
+            true => tracing::info!(message_id = messages::DRAINING, "takes no new jobs"),
+            false => tracing::info!(message_id = messages::RESUMED, "takes jobs again"),
+        }
+        self.engine.drain(draining);
+        Ok(())
+    }
+
+    fn set_slots(&mut self, slots: u32) -> Result<(), OrderError> {
+        if !(1..=self.slots_max).contains(&slots) {
+            return Err(OrderError::Invalid(format!(
+                "{slots} slots are not possible: 1 to {}, or more with `slots` in builder.toml and a restart; Drain takes no jobs at all",
+                self.slots_max
+            )));
+        }
+        self.engine.set_slots(slots);
+        Ok(())
+    }
+
+    fn cancel(&mut self, job: &str) -> Result<(), OrderError> {
+        let running = self.running.iter().find(|(id, _)| id.to_string() == job);
+        let (id, running) = running.ok_or_else(|| OrderError::NotFound(format!("no job {job} runs here")))?;
+        tracing::info!(farcc_job = %id, farcc_lease = %running.lease, "job cancelled by order");
+        running.cancel.cancel();
+        Ok(())
+    }
+
+    fn reload(&mut self) -> Result<(), OrderError> {
+        let Some(reload) = &mut self.reload else { return Ok(()) };
+        let reread = reload.reread::<BuilderConfig>().map_err(OrderError::Failed)?;
+        let mut applied = vec!["toolchain_cache_size"];
+        if reread.changed.contains(&"slots") && self.set_slots(reread.config.slots).is_ok() {
+            applied.push("slots");
+        }
+        let (toolchains, bound) = (self.toolchains.clone(), reread.config.toolchain_cache_bytes);
+        tokio::task::spawn_blocking(move || toolchains.set_bound(bound));
+        reload::report(&reread.changed, &applied);
+        Ok(())
     }
 
     fn publish(&mut self) {
@@ -279,6 +368,7 @@ impl Driver {
             finished: counts.finished,
             failed: counts.failed,
             draining: counts.draining,
+            slots: counts.slots,
             outstanding: self.engine.outstanding(),
         };
         self.report.send_if_modified(|known| {
@@ -288,15 +378,9 @@ impl Driver {
         });
     }
 
-    fn snapshot(
-        &self,
-        name: &str,
-        scheduler: &str,
-        workshop: &Workshop,
-        toolchains: &ToolchainStore,
-    ) -> BuilderSnapshot {
+    fn snapshot(&self, name: &str, scheduler: &str, workshop: &Workshop) -> BuilderSnapshot {
         let counts = self.engine.snapshot();
-        let held = toolchains.list();
+        let held = self.toolchains.list();
         BuilderSnapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: name.to_owned(),
@@ -305,13 +389,28 @@ impl Driver {
             scheduler: scheduler.to_owned(),
             connection: self.connection.clone(),
             slots_total: counts.slots,
+            slots_max: self.slots_max,
             slots_used: counts.running,
             jobs_completed: counts.finished,
             jobs_failed: counts.failed,
             toolchains: held.iter().map(|toolchain| toolchain.id.to_string()).collect(),
             toolchain_cache_bytes: held.iter().map(|toolchain| toolchain.bytes).sum(),
             input_cache_bytes: workshop.input_bytes(),
+            jobs: self.long_jobs(),
         }
+    }
+
+    fn long_jobs(&self) -> Vec<JobReport> {
+        let now = self.clock.now();
+        let is_long = |running: &Running| now - running.since >= JOB_SHOWN_AFTER;
+        let usec = |moment: Moment| u64::try_from(moment.since_start().as_micros()).unwrap_or(u64::MAX);
+        let report = |(job, running): (&JobId, &Running)| JobReport {
+            job: job.to_string(),
+            lease: running.lease.to_string(),
+            client: running.client.to_string(),
+            started_usec: self.started_usec.saturating_add(usec(running.since)),
+        };
+        self.running.iter().filter(|(_, running)| is_long(running)).map(report).collect()
     }
 }
 

@@ -46,7 +46,7 @@ impl Counter {
         let lease_id = lease.id;
         let cancel = Cancel::new().map_err(|error| Turned::new(Refusal::Full, error.to_string()))?;
         let _stop = Stop(cancel.clone());
-        let admission = self.ask(|reply| Event::Admit { client, lease, job, reply }).await?;
+        let admission = self.ask(|reply| Event::Admit { client, lease, job, cancel: cancel.clone(), reply }).await?;
         let slot = admission.map_err(|(why, message)| Turned { why, message })?;
         let request: JobRequest = reader.next().await.map_err(Turned::broken)?;
         check_request(&request)?;
@@ -84,7 +84,8 @@ impl Counter {
                 );
                 reply(&JobReply::Fault { fault, message })
             }
-            Outcome::Abandoned => Err(Turned::stopping()),
+            // Where the client is there to hear it, somebody here ended the job: another builder will do.
+            Outcome::Abandoned => Err(Turned::new(Refusal::Draining, "the job was cancelled")),
         }
     }
 
@@ -193,7 +194,7 @@ enum Outcome {
     Ran(Ran),
     Reply(JobReply),
     Fault(JobFault, String),
-    /// The client went away.
+    /// The client went away, or the administrator ended it.
     Abandoned,
 }
 

@@ -14,7 +14,6 @@ use crate::os::systemd::messages;
 
 pub(super) struct Offer {
     pub(super) name: String,
-    pub(super) slots: u32,
     pub(super) addresses: Vec<String>,
     pub(super) architecture: String,
 }
@@ -61,8 +60,9 @@ async fn linked(
     backoff: &mut Backoff,
     outage: &mut Outage,
 ) -> Result<(), DialError> {
+    let offered = state.borrow().slots;
     let role = Role::Builder(BuilderOffer {
-        slots: offer.slots,
+        slots: offered,
         addresses: offer.addresses.clone(),
         architecture: offer.architecture.clone(),
         outstanding: state.borrow().outstanding.clone(),
@@ -90,16 +90,20 @@ async fn linked(
     let reporting = async {
         let mut beat = interval(HEARTBEAT_EVERY);
         let mut draining = false;
+        let mut slots = offered;
         loop {
-            // A drain does not wait for the next beat: no lease should be granted meanwhile.
-            tokio::select! { _ = beat.tick() => {} Ok(_) = state.wait_for(|now| now.draining != draining) => {} }
+            // A drain does not wait for the next beat, nor do fewer slots: no lease should be granted meanwhile.
+            let is_news = |now: &Report| now.draining != draining || now.slots != slots;
+            tokio::select! { _ = beat.tick() => {} Ok(_) = state.wait_for(is_news) => {} }
             let now = state.borrow_and_update().clone();
+            slots = now.slots;
             if now.draining != draining {
                 draining = now.draining;
                 writer.send(&BuilderToScheduler::Draining { draining }).await?;
             }
             let Report { outstanding, finished, failed, .. } = now;
-            writer.send(&BuilderToScheduler::Heartbeat { outstanding, finished, failed }).await?;
+            let heartbeat = BuilderToScheduler::Heartbeat { outstanding, finished, failed, slots: Some(slots) };
+            writer.send(&heartbeat).await?;
         }
     };
     tokio::select! {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
@@ -21,16 +21,17 @@ use super::session::{Arrival, Directive, Hall, Placement};
 use super::toolchains::Toolchains;
 use crate::daemon::link::Uplink;
 use crate::daemon::pulse::Pulse;
+use crate::daemon::reload::{self, Reload};
 use crate::engine::client::{Client, Failure, Input, Output, Phase, Recorder, Settings};
-use crate::engine::config::PathOverride;
+use crate::engine::config::{ClientConfig, PathOverride};
 use crate::engine::wire::farm::{ClientToScheduler, FarmStatus, Lease};
 use crate::engine::wire::local::Question;
 use crate::model::id::{Instance, JobId, RequestId};
 use crate::model::limits::REQUESTS_MAX;
 use crate::model::moment::Moment;
 use crate::model::reason::Why;
-use crate::model::report::{self, BuilderReport, ClientStatus, FarmReport};
-use crate::os::bus::ClientSnapshot;
+use crate::model::report::{self, BuilderReport, ClientStatus, FarmReport, UnitAtWork};
+use crate::os::bus::{ClientOrder, ClientSnapshot, Order, OrderError};
 use crate::os::clock::Clock;
 use crate::os::inputs::ScanCache;
 use crate::os::net::Identity;
@@ -57,6 +58,10 @@ pub struct Setup {
     pub idle_exit: Option<Duration>,
     /// For the bus.
     pub snapshot: watch::Sender<ClientSnapshot>,
+    /// From the bus.
+    pub orders: mpsc::Receiver<Order<ClientOrder>>,
+    /// None where there is no configuration to read again.
+    pub reload: Option<Reload>,
     pub pulse: Pulse,
 }
 
@@ -139,7 +144,8 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
         let (identity, inbox) = (identity.clone(), inbox.clone());
         tasks.spawn(scheduler::keep_linked(uplink, setup.name, identity, link_state, inbox));
     }
-    let hall = Hall { bench: bench.clone(), inbox: inbox.clone(), link: link.clone() };
+    let paused = Arc::new(AtomicBool::new(false));
+    let hall = Hall { bench: bench.clone(), inbox: inbox.clone(), link: link.clone(), paused: paused.clone() };
     let mut driver = Driver {
         clock: Clock::new(),
         engine: Client::new(Settings::new(setup.local_slots, setup.processors, has_scheduler)),
@@ -155,6 +161,8 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
         scheduler_address,
         local_slots: setup.local_slots,
         asked_farm: Vec::new(),
+        paused,
+        reload: setup.reload,
     };
     let requests = AtomicU64::new(1);
     let mut sessions = JoinSet::new();
@@ -175,8 +183,18 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
             }
             Some(_) = sessions.join_next() => idle_since = driver.clock.now(),
             Some(_) = driver.attempts.join_next() => {}
+            Some(order) = setup.orders.recv() => {
+                let is_reload = order.what == ClientOrder::Reload;
+                driver.obey(order);
+                let snapshot = driver.snapshot();
+                if is_reload {
+                    setup.pulse.reloaded(driver.clock.now(), &describe(&snapshot));
+                }
+                // What it asked for is seen at once.
+                setup.snapshot.send_replace(snapshot);
+            }
             _ = tick.tick() => {
-                let snapshot = ClientSnapshot { status: driver.status(), stats: driver.recorder.stats().clone() };
+                let snapshot = driver.snapshot();
                 setup.pulse.beat(driver.clock.now(), true, &describe(&snapshot));
                 setup.snapshot.send_replace(snapshot);
                 let idle = driver.clock.now() - idle_since;
@@ -225,8 +243,9 @@ async fn accept(listeners: &[UnixListener]) -> Option<tokio::net::UnixStream> {
 /// One line for `systemctl status`.
 fn describe(snapshot: &ClientSnapshot) -> String {
     let ClientSnapshot { status, stats } = snapshot;
+    let paused = if status.paused { "paused; " } else { "" };
     format!(
-        "{} remote, {} local, {} waiting; {} units remote, {} local, {} fallbacks; scheduler {}",
+        "{paused}{} remote, {} local, {} waiting; {} units remote, {} local, {} fallbacks; scheduler {}",
         status.running_remote,
         status.running_local,
         status.waiting,
@@ -263,6 +282,8 @@ struct Known {
     unit: Option<Arc<Unit>>,
     in_engine: bool,
     attempt: Option<(JobId, String, AbortHandle)>,
+    /// Its wrapper was told to compile it.
+    is_here: bool,
     /// When its present phase began.
     since: Moment,
 }
@@ -282,6 +303,9 @@ struct Driver {
     scheduler_address: String,
     local_slots: u32,
     asked_farm: Vec<oneshot::Sender<FarmStatus>>,
+    /// Sessions look at it too.
+    paused: Arc<AtomicBool>,
+    reload: Option<Reload>,
 }
 
 impl Driver {
@@ -290,8 +314,10 @@ impl Driver {
         match event {
             Event::Began { request, directives } => {
                 self.recorder.arrived(now, request);
-                self.units
-                    .insert(request, Known { directives, unit: None, in_engine: false, attempt: None, since: now });
+                self.units.insert(
+                    request,
+                    Known { directives, unit: None, in_engine: false, attempt: None, is_here: false, since: now },
+                );
             }
             Event::Arrived { request, arrival } => self.arrived(request, arrival),
             Event::Ended { request, outcome } => self.ended(request, outcome),
@@ -409,8 +435,11 @@ impl Driver {
             match output {
                 Output::RunRemote { request, lease } => self.run_remote(request, lease),
                 Output::RunLocal { request, why } => {
+                    let now = self.clock.now();
                     if let Some(known) = self.units.get_mut(&request) {
                         known.attempt = None;
+                        known.is_here = true;
+                        known.since = now;
                         drop(known.directives.try_send(Directive::RunLocal(why)));
                     }
                 }
@@ -472,9 +501,65 @@ impl Driver {
             Question::Why { path } => serde_json::to_string(&self.recorder.why(&String::from_utf8_lossy(&path))),
             Question::History => serde_json::to_string(&self.recorder.history().collect::<Vec<_>>()),
             Question::Toolchains => serde_json::to_string(&self.bench.toolchains.report()),
+            Question::Jobs => serde_json::to_string(&self.at_work()),
+            Question::Pause { paused } => {
+                self.pause(paused);
+                serde_json::to_string(&self.status())
+            }
             Question::Status => return self.asked_status(reply),
         };
         drop(reply.send(json.expect("plain data with text keys has a JSON form")));
+    }
+
+    fn obey(&mut self, order: Order<ClientOrder>) {
+        let mut answer = Ok(());
+        match order.what {
+            ClientOrder::Pause => self.pause(true),
+            ClientOrder::Resume => self.pause(false),
+            ClientOrder::Reload => answer = self.reload(),
+        }
+        drop(order.reply.send(answer.map(|()| 0)));
+    }
+
+    /// Nothing new leaves this machine; what is under way goes on.
+    fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    fn reload(&mut self) -> Result<(), OrderError> {
+        let Some(reload) = &mut self.reload else { return Ok(()) };
+        let reread = reload.reread::<ClientConfig>().map_err(OrderError::Failed)?;
+        reload::report(&reread.changed, &[]);
+        Ok(())
+    }
+
+    fn at_work(&self) -> Vec<UnitAtWork> {
+        let now = self.clock.now();
+        let unit = |(request, known): (&RequestId, &Known)| {
+            let record = self.recorder.record(*request);
+            let state = match known {
+                Known { attempt: Some(_), .. } => "remote",
+                Known { is_here: true, .. } => "local",
+                Known { in_engine: true, .. } => "waiting",
+                _ => "inputs",
+            };
+            UnitAtWork {
+                source: record.map(|record| record.source.clone()).unwrap_or_default(),
+                state: state.to_owned(),
+                builder: known.attempt.as_ref().map(|(_, builder, _)| builder.clone()),
+                job: known.attempt.as_ref().map(|(job, _, _)| job.to_string()),
+                since: now - known.since,
+            }
+        };
+        // The one that asks is a request too.
+        let is_unit = |(request, known): &(&RequestId, &Known)| {
+            known.in_engine || self.recorder.record(**request).is_some_and(|record| !record.source.is_empty())
+        };
+        self.units.iter().filter(is_unit).map(unit).collect()
+    }
+
+    fn snapshot(&self) -> ClientSnapshot {
+        ClientSnapshot { status: self.status(), stats: self.recorder.stats().clone() }
     }
 
     /// Asks the scheduler first, without waiting for it here.
@@ -501,6 +586,7 @@ impl Driver {
             scheduler: self.scheduler_address.clone(),
             connection: self.link.borrow().to_string(),
             local_slots: self.local_slots,
+            paused: self.paused.load(Ordering::Relaxed),
             waiting: counts.waiting,
             running_remote: counts.running_remote,
             running_local: counts.running_local,

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,6 +27,8 @@ pub(super) struct Hall {
     pub(super) bench: Arc<Workbench>,
     pub(super) inbox: mpsc::Sender<Event>,
     pub(super) link: watch::Receiver<LinkState>,
+    /// By order, everything stays here.
+    pub(super) paused: Arc<AtomicBool>,
 }
 
 /// What the loop tells a session to do.
@@ -164,6 +167,9 @@ impl Hall {
 
     /// Why nothing can be sent anyway, so that a unit's inputs need not be gathered in vain.
     fn no_farm(&self) -> Option<Why> {
+        if self.paused.load(Ordering::Relaxed) {
+            return Some(Reason::Paused.into());
+        }
         match &*self.link.borrow() {
             LinkState::NotConfigured => Some(Reason::NotConfigured.into()),
             // It may be back before anybody has missed it.

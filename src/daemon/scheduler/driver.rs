@@ -12,10 +12,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::drained::Drained;
 use super::session::{Door, Secrets, located};
 use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message, printable};
 use crate::daemon::pulse::Pulse;
-use crate::engine::scheduler::{Blame, Input, Output, Scheduler, Settings};
+use crate::daemon::reload::{self, Reload};
+use crate::engine::config::SchedulerConfig;
+use crate::engine::scheduler::{self, Blame, Input, Output, Scheduler, Settings};
 use crate::engine::wire::farm::{
     BuilderOffer, BuilderStatus, BuilderToScheduler, ClientToScheduler, FarmStatus, Grievance, Lease, Refusal,
     SchedulerToBuilder, SchedulerToClient,
@@ -25,7 +28,7 @@ use crate::model::id::{BuilderId, ClientId, Instance};
 use crate::model::limits::{ARCHITECTURE_BYTES_MAX, DETAIL_CHARS_MAX};
 use crate::model::moment::Moment;
 use crate::model::report::BuilderReport;
-use crate::os::bus::SchedulerSnapshot;
+use crate::os::bus::{Order, OrderError, SchedulerOrder, SchedulerSnapshot};
 use crate::os::clock::Clock;
 use crate::os::net::{self, FrameReader, FrameWriter, Identity};
 use crate::os::systemd::messages;
@@ -40,9 +43,17 @@ pub struct Setup {
     pub instance: Instance,
     /// For the bus.
     pub snapshot: watch::Sender<SchedulerSnapshot>,
+    /// From the bus.
+    pub orders: mpsc::Receiver<Order<SchedulerOrder>>,
+    /// None where there is no configuration to read again.
+    pub reload: Option<Reload>,
+    /// What was ordered before, and where that is kept.
+    pub drained: Drained,
     pub pulse: Pulse,
 }
 
+/// As few digits of an id may stand for it.
+const ID_DIGITS_MIN: usize = 6;
 /// Events that may wait for the loop.
 const INBOX: usize = 4096;
 /// Status, watchdog and timers are looked at this often at least.
@@ -65,7 +76,9 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
     let mut driver = Driver {
         clock: Clock::new(),
         instance: setup.instance,
-        engine: Scheduler::new(Settings::new(setup.instance)),
+        engine: Scheduler::new(Settings { drained: setup.drained.ids(), ..Settings::new(setup.instance) }),
+        drained: setup.drained,
+        reload: setup.reload,
         clients: BTreeMap::new(),
         builders: BTreeMap::new(),
         next_link: 0,
@@ -80,6 +93,17 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> Result
         tokio::select! {
             Some(event) = events.recv() => driver.handle(event),
             () = until(timer) => driver.engine.handle_timeout(driver.clock.now()),
+            Some(order) = setup.orders.recv() => {
+                let is_reload = order.what == SchedulerOrder::Reload;
+                driver.obey(order);
+                let now = driver.clock.now();
+                let status = driver.engine.snapshot(now);
+                if is_reload {
+                    setup.pulse.reloaded(now, &describe(&status));
+                }
+                // What it asked for is seen at once.
+                setup.snapshot.send_replace(snapshot(status));
+            }
             _ = tick.tick() => {
                 let now = driver.clock.now();
                 let status = driver.engine.snapshot(now);
@@ -189,6 +213,8 @@ struct Driver {
     clock: Clock,
     instance: Instance,
     engine: Scheduler,
+    drained: Drained,
+    reload: Option<Reload>,
     clients: BTreeMap<ClientId, ClientLink>,
     builders: BTreeMap<BuilderId, BuilderLink>,
     next_link: u64,
@@ -376,12 +402,69 @@ impl Driver {
 
     fn builder_says(&mut self, builder: BuilderId, message: BuilderToScheduler) {
         match message {
-            BuilderToScheduler::Heartbeat { outstanding, finished, failed } => {
-                self.feed(Input::BuilderHeartbeat { builder, outstanding, finished, failed });
+            BuilderToScheduler::Heartbeat { outstanding, finished, failed, slots } => {
+                self.feed(Input::BuilderHeartbeat { builder, outstanding, finished, failed, slots });
                 self.tell_clock(builder);
             }
             BuilderToScheduler::Draining { draining } => self.feed(Input::BuilderDraining { builder, draining }),
         }
+    }
+
+    fn obey(&mut self, order: Order<SchedulerOrder>) {
+        let answer = match order.what {
+            SchedulerOrder::Builder(builder, what) => self.order_builder(&builder, what),
+            SchedulerOrder::Reload => self.reload(),
+        };
+        drop(order.reply.send(answer.map(|()| 0)));
+    }
+
+    fn order_builder(&mut self, wanted: &str, order: scheduler::Order) -> Result<(), OrderError> {
+        let (builder, name) = self.find_builder(wanted)?;
+        let before = self.drained.clone();
+        self.drained.note(builder, &name, order);
+        // First what has to last: an order that the next start forgets is none.
+        if let Err(error) = self.drained.save_if_new(&before) {
+            self.drained = before;
+            return Err(OrderError::Failed(format!("cannot keep the order: {error}")));
+        }
+        let words = match order {
+            scheduler::Order::Drain => "drained".to_owned(),
+            scheduler::Order::Resume => "resumed".to_owned(),
+            scheduler::Order::Quarantine(time) => format!("quarantined for {} s", time.as_secs()),
+            scheduler::Order::Forget => "forgotten".to_owned(),
+        };
+        tracing::info!(
+            message_id = messages::BUILDER_ORDERED,
+            farcc_builder = name,
+            farcc_reason = words,
+            "an administrator's order about a builder"
+        );
+        self.feed(Input::Ordered { builder, order });
+        Ok(())
+    }
+
+    /// The builder of this name or id, or whose id begins so: one that is connected, or drained and away.
+    fn find_builder(&self, wanted: &str) -> Result<(BuilderId, String), OrderError> {
+        let connected = self.builders.iter().map(|(id, known)| (*id, known.name.clone()));
+        let all: BTreeMap<BuilderId, String> = self.drained.named().chain(connected).collect();
+        let is_meant = |id: &BuilderId, name: &str| {
+            name == wanted || (wanted.len() >= ID_DIGITS_MIN && id.to_string().starts_with(wanted))
+        };
+        let mut meant = all.into_iter().filter(|(id, name)| is_meant(id, name));
+        match (meant.next(), meant.next()) {
+            (Some(found), None) => Ok(found),
+            (Some(_), Some(_)) => {
+                Err(OrderError::Invalid(format!("several builders are called {wanted}; name one by its id")))
+            }
+            (None, _) => Err(OrderError::NotFound(format!("no builder {wanted} is connected, or drained"))),
+        }
+    }
+
+    fn reload(&mut self) -> Result<(), OrderError> {
+        let Some(reload) = &mut self.reload else { return Ok(()) };
+        let reread = reload.reread::<SchedulerConfig>().map_err(OrderError::Failed)?;
+        reload::report(&reread.changed, &[]);
+        Ok(())
     }
 
     fn tell_clock(&mut self, builder: BuilderId) {

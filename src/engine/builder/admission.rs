@@ -144,6 +144,11 @@ impl Builder {
         self.draining = draining;
     }
 
+    /// Has so many slots from now on. Jobs above them run to their end.
+    pub fn set_slots(&mut self, slots: u32) {
+        self.settings.slots = slots;
+    }
+
     pub fn is_draining(&self) -> bool {
         self.draining
     }

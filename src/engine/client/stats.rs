@@ -129,6 +129,11 @@ impl Recorder {
         self.history().rev().find(|record| record.source == path || record.output == path)
     }
 
+    /// What is known of one request.
+    pub fn record(&self, request: RequestId) -> Option<&UnitRecord> {
+        self.records.get(&request)
+    }
+
     /// What is remembered, oldest first.
     pub fn history(&self) -> impl DoubleEndedIterator<Item = &UnitRecord> {
         self.order.iter().filter_map(|request| self.records.get(request))

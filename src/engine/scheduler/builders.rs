@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::id::{BuilderId, ClientId, LeaseId};
-use crate::model::limits::{QUARANTINE_FIRST, QUARANTINE_FORGIVEN_JOBS, QUARANTINE_MAX};
+use crate::model::limits::{QUARANTINE_FIRST, QUARANTINE_FORGIVEN_JOBS, QUARANTINE_MAX, SLOTS_MAX};
 use crate::model::moment::Moment;
 
 #[derive(Debug)]
@@ -73,7 +73,8 @@ impl Builder {
     /// Takes a heartbeat in. The first one of a registration tells of the time before it, which is no news.
     pub(super) fn heard(&mut self, outstanding: Vec<LeaseId>, counts: Counts) -> News {
         let before = self.orphans.len();
-        self.running = outstanding.into_iter().take(self.slots as usize).collect();
+        // Not bounded by its slots: those may have been more when these jobs began.
+        self.running = outstanding.into_iter().take(SLOTS_MAX as usize).collect();
         self.orphans.retain(|lease| self.running.contains(lease));
         let jobs = counts.since(self.counts.unwrap_or(counts));
         self.counts = Some(counts);
@@ -130,6 +131,18 @@ impl Health {
 
     pub(super) fn is_paused(&self, now: Moment) -> bool {
         self.strikes > 0 && now < self.paused_until
+    }
+
+    /// An administrator's word, whatever it did.
+    pub(super) fn pause_until(&mut self, moment: Moment) {
+        self.paused_until = moment;
+        self.strikes = self.strikes.max(1);
+        self.good = 0;
+    }
+
+    /// Failures still count when the next one comes.
+    pub(super) fn end_pause(&mut self, now: Moment) {
+        self.paused_until = self.paused_until.min(now);
     }
 
     pub(super) fn praise(&mut self, n_jobs: u64) {

@@ -1,7 +1,9 @@
 //! What a scheduler is told and what it wants done: closed sets.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::engine::scheduler::Order;
 use crate::engine::wire::farm::{Class, FarmStatus, Grievance};
 use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
 use crate::model::limits::{HEARTBEAT_SILENCE_MAX, LEASE_MAX};
@@ -14,11 +16,13 @@ pub struct Settings {
     pub lease: Duration,
     /// A builder or client silent for this long is lost.
     pub silence: Duration,
+    /// Builders that were drained by order before this scheduler started.
+    pub drained: BTreeSet<BuilderId>,
 }
 
 impl Settings {
     pub fn new(instance: Instance) -> Self {
-        Self { instance, lease: LEASE_MAX, silence: HEARTBEAT_SILENCE_MAX }
+        Self { instance, lease: LEASE_MAX, silence: HEARTBEAT_SILENCE_MAX, drained: BTreeSet::new() }
     }
 }
 
@@ -40,6 +44,8 @@ pub enum Input {
         outstanding: Vec<LeaseId>,
         finished: u64,
         failed: u64,
+        /// Where it says how many it has: that may change while it runs.
+        slots: Option<u32>,
     },
     BuilderDraining {
         builder: BuilderId,
@@ -75,6 +81,11 @@ pub enum Input {
     },
     ClientLost {
         client: ClientId,
+    },
+    /// The farm's administrator wants something of a builder.
+    Ordered {
+        builder: BuilderId,
+        order: Order,
     },
 }
 

@@ -8,9 +8,7 @@ use crate::engine::scheduler::share::{self, Claim, Recall};
 use crate::engine::scheduler::{Blame, Input, Output, Settings, Snapshot};
 use crate::engine::wire::farm::{BuilderStatus, Class, Grievance};
 use crate::model::id::{BuilderId, ClientId, LeaseId};
-use crate::model::limits::{
-    BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, HOPELESS_GRACE, MISFITS_MAX, REQUESTS_MAX, SLOTS_MAX,
-};
+use crate::model::limits::{BUILDERS_MAX, CLASSES_MAX, CLIENTS_MAX, MISFITS_MAX, REQUESTS_MAX, SLOTS_MAX};
 use crate::model::moment::{Moment, Timers};
 use crate::model::toolchain::ToolchainId;
 
@@ -18,21 +16,21 @@ use crate::model::toolchain::ToolchainId;
 pub(super) struct Client {
     pub(super) claims: BTreeMap<Class, Demand>,
     /// Builders that cannot run a toolchain of its, by its own account: nobody else has to believe it.
-    misfits: BTreeSet<(ToolchainId, BuilderId)>,
+    pub(super) misfits: BTreeSet<(ToolchainId, BuilderId)>,
 }
 
 /// What a client said about one class, and was told.
 #[derive(Debug, Default)]
 pub(super) struct Demand {
-    wanted: u32,
+    pub(super) wanted: u32,
     /// Number of the last lease given.
     served: u64,
     /// The client believes that no builder will come. Kept while it is connected, so that it hears when one does.
-    told_hopeless: bool,
+    pub(super) told_hopeless: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Timer {
+pub(super) enum Timer {
     BuilderSilence(BuilderId),
     ClientSilence(ClientId),
     Renewal(LeaseId),
@@ -46,24 +44,27 @@ enum Timer {
 
 #[derive(Debug)]
 pub struct Scheduler {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) builders: BTreeMap<BuilderId, Builder>,
     /// Builders with failures, by whom they failed.
-    health: BTreeMap<(BuilderId, Whom), Health>,
+    pub(super) health: BTreeMap<(BuilderId, Whom), Health>,
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) leases: LeaseTable,
+    /// Those that get no leases by order of the administrator.
+    pub(super) drained: BTreeSet<BuilderId>,
     /// Architectures whose last builder went away, and until when it may come back before anybody is told.
-    missing: BTreeMap<String, Moment>,
+    pub(super) missing: BTreeMap<String, Moment>,
     n_leases: u64,
     /// Counts for all builders together, so that one that was forgotten cannot come back to an epoch it had before.
     n_epochs: u64,
-    timers: Timers<Timer>,
-    outputs: VecDeque<Output>,
+    pub(super) timers: Timers<Timer>,
+    pub(super) outputs: VecDeque<Output>,
 }
 
 impl Scheduler {
     pub fn new(settings: Settings) -> Self {
         Self {
+            drained: settings.drained.clone(),
             settings,
             builders: BTreeMap::new(),
             health: BTreeMap::new(),
@@ -87,8 +88,10 @@ impl Scheduler {
                 let slots = slots.min(SLOTS_MAX);
                 self.builder_joined(now, builder, Offer { name, addresses, slots, architecture, orphans });
             }
-            Input::BuilderHeartbeat { builder, outstanding, finished, failed } => {
-                if !self.builder_heard(now, builder, outstanding, Counts { finished, failed }) {
+            Input::BuilderHeartbeat { builder, outstanding, finished, failed, slots } => {
+                let is_news = self.builder_heard(now, builder, outstanding, Counts { finished, failed });
+                let is_resized = slots.is_some_and(|slots| self.resize(builder, slots));
+                if !is_news && !is_resized {
                     return;
                 }
             }
@@ -106,6 +109,7 @@ impl Scheduler {
             Input::Returned { client, lease } => self.returned(now, client, lease),
             Input::Complaint { client, builder, lease, about } => self.complaint(now, client, builder, lease, about),
             Input::ClientLost { client } => self.lose_client(now, client),
+            Input::Ordered { builder, order } => self.ordered(now, builder, order),
         }
         self.settle(now);
     }
@@ -183,7 +187,7 @@ impl Scheduler {
     }
 
     fn state(&self, now: Moment, id: BuilderId, builder: &Builder) -> &'static str {
-        if builder.draining {
+        if self.is_draining(id, builder) {
             "draining"
         } else if self.is_paused(now, id, Whom::Everybody) {
             "quarantined"
@@ -194,13 +198,18 @@ impl Scheduler {
         }
     }
 
-    fn is_paused(&self, now: Moment, builder: BuilderId, whom: Whom) -> bool {
+    pub(super) fn is_paused(&self, now: Moment, builder: BuilderId, whom: Whom) -> bool {
         self.health.get(&(builder, whom)).is_some_and(|health| health.is_paused(now))
+    }
+
+    /// By its own word, or by the administrator's.
+    pub(super) fn is_draining(&self, id: BuilderId, builder: &Builder) -> bool {
+        builder.draining || self.drained.contains(&id)
     }
 
     /// Whether new leases go there.
     fn is_open(&self, now: Moment, builder: BuilderId) -> bool {
-        self.builders.get(&builder).is_some_and(|known| !known.draining)
+        self.builders.get(&builder).is_some_and(|known| !self.is_draining(builder, known))
             && !self.is_paused(now, builder, Whom::Everybody)
     }
 
@@ -211,7 +220,7 @@ impl Scheduler {
             && !self.is_misfit(client, class, builder)
     }
 
-    fn is_misfit(&self, client: ClientId, class: &Class, builder: BuilderId) -> bool {
+    pub(super) fn is_misfit(&self, client: ClientId, class: &Class, builder: BuilderId) -> bool {
         self.clients.get(&client).is_some_and(|client| client.misfits.contains(&(class.toolchain, builder)))
     }
 }
@@ -287,14 +296,19 @@ impl Scheduler {
     fn strike(&mut self, now: Moment, id: BuilderId, whom: Whom) -> bool {
         let health = self.health.entry((id, whom)).or_default();
         let is_new = health.strike(now);
-        self.timers.set(Timer::PauseEnd(id, whom), health.paused_until);
-        self.timers.set(Timer::Forgetting(id, whom), health.forgotten_at());
+        self.set_health_timers(id, whom);
         for lease in self.leases.of_builder(id) {
             if self.leases.find(lease).is_some_and(|granted| whom.includes(granted.client)) {
                 self.recall(lease);
             }
         }
         is_new
+    }
+
+    pub(super) fn set_health_timers(&mut self, id: BuilderId, whom: Whom) {
+        let Some(health) = self.health.get(&(id, whom)) else { return };
+        self.timers.set(Timer::PauseEnd(id, whom), health.paused_until);
+        self.timers.set(Timer::Forgetting(id, whom), health.forgotten_at());
     }
 
     fn builder_draining(&mut self, now: Moment, id: BuilderId, draining: bool) {
@@ -361,7 +375,7 @@ impl Scheduler {
     }
 
     /// Asks for every lease there, each when its job is done.
-    fn recall_all(&mut self, builder: BuilderId) {
+    pub(super) fn recall_all(&mut self, builder: BuilderId) {
         for lease in self.leases.of_builder(builder) {
             self.recall(lease);
         }
@@ -467,7 +481,7 @@ impl Scheduler {
         self.timers.set(Timer::Renewal(lease), now + self.settings.lease / 3);
     }
 
-    fn recall(&mut self, lease: LeaseId) {
+    pub(super) fn recall(&mut self, lease: LeaseId) {
         if let Some(client) = self.leases.recall(lease) {
             self.outputs.push_back(Output::Recalled { client, lease });
         }
@@ -631,100 +645,4 @@ impl Scheduler {
             served: demand.served,
         }
     }
-
-    /// Tells clients whose units no builder here can take, and those for whom one has come.
-    fn tell_hopeless(&mut self, now: Moment) {
-        let prospects = self.prospects(now, Whom::Everybody);
-        let own = |client| (client, self.prospects(now, Whom::One(client)));
-        let own: BTreeMap<_, _> = self.failed_clients().into_iter().map(own).collect();
-        let without_misfits = self.prospects_without_misfits(now);
-        for (&id, client) in &mut self.clients {
-            let prospects = own.get(&id).unwrap_or(&prospects);
-            for (class, demand) in &mut client.claims {
-                let prospect = match without_misfits.get(&(id, class.clone())) {
-                    Some(prospect) => *prospect,
-                    None => prospects.get(class.architecture.as_str()).copied().unwrap_or(Prospect::None),
-                };
-                // Who was told goes on without until there is a builder, and not only one to come.
-                let is_news = match demand.told_hopeless {
-                    true => prospect == Prospect::Open,
-                    false => prospect == Prospect::None && demand.wanted > 0,
-                };
-                if !is_news {
-                    continue;
-                }
-                let hopeless = !demand.told_hopeless;
-                // After a start, and after a loss, builders get the time to come (back).
-                let grace = self.missing.get(&class.architecture).copied().unwrap_or_default();
-                let patience = grace.max(Moment::START + self.settings.silence);
-                if hopeless && now < patience {
-                    self.timers.set(Timer::Missing(class.architecture.clone()), patience);
-                    continue;
-                }
-                demand.told_hopeless = hopeless;
-                self.outputs.push_back(Output::Hopeless { client: id, class: class.clone(), hopeless });
-            }
-        }
-    }
-
-    /// Those for whom the farm may look worse than for others.
-    fn failed_clients(&self) -> BTreeSet<ClientId> {
-        let one = |whom: &Whom| match whom {
-            Whom::One(client) => Some(*client),
-            Whom::Everybody => None,
-        };
-        self.health.keys().filter_map(|(_, whom)| one(whom)).collect()
-    }
-
-    /// The best that there is for each claim to whose toolchain some builder is of no use.
-    fn prospects_without_misfits(&self, now: Moment) -> BTreeMap<(ClientId, Class), Prospect> {
-        let is_concerned =
-            |client: &Client, class: &Class| client.misfits.iter().any(|(toolchain, _)| *toolchain == class.toolchain);
-        let mut best = BTreeMap::new();
-        for (&id, client) in self.clients.iter().filter(|(_, client)| !client.misfits.is_empty()) {
-            for class in client.claims.keys().filter(|class| is_concerned(client, class)) {
-                best.insert((id, class.clone()), self.best_fit(now, id, class));
-            }
-        }
-        best
-    }
-
-    fn best_fit(&self, now: Moment, client: ClientId, class: &Class) -> Prospect {
-        let fitting = self.builders.iter().filter(|&(&builder, known)| {
-            known.architecture == class.architecture && !self.is_misfit(client, class, builder)
-        });
-        let prospects = fitting.map(|(&builder, known)| self.prospect(now, builder, known, Whom::One(client)));
-        prospects.max().unwrap_or(Prospect::None)
-    }
-
-    /// The best that each architecture has to offer.
-    fn prospects(&self, now: Moment, whom: Whom) -> BTreeMap<String, Prospect> {
-        let mut best = BTreeMap::new();
-        for (&id, builder) in &self.builders {
-            let known = best.entry(builder.architecture.clone()).or_insert(Prospect::None);
-            *known = (*known).max(self.prospect(now, id, builder, whom));
-        }
-        best
-    }
-
-    fn prospect(&self, now: Moment, id: BuilderId, builder: &Builder, whom: Whom) -> Prospect {
-        let is_paused = |at| self.is_paused(at, id, Whom::Everybody) || self.is_paused(at, id, whom);
-        match builder.draining {
-            true => Prospect::None,
-            false if !is_paused(now) => Prospect::Open,
-            // Sooner over than clients would give up hope.
-            false if !is_paused(now + HOPELESS_GRACE) => Prospect::Soon,
-            false => Prospect::None,
-        }
-    }
-}
-
-/// What a builder means to somebody who waits for a slot: a full one is open too.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Prospect {
-    /// Drained, or left alone for long.
-    None,
-    /// Left alone for a moment.
-    Soon,
-    Open,
 }

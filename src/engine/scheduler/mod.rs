@@ -6,12 +6,15 @@
 mod builders;
 mod check;
 mod event;
+mod hope;
 mod leases;
 mod machine;
+mod orders;
 mod share;
 
 pub use event::{Blame, Input, Output, Settings, Snapshot};
 pub use machine::Scheduler;
+pub use orders::Order;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::scheduler::{Input, Output, Scheduler, Settings};
+use crate::engine::scheduler::{Input, Order, Output, Scheduler, Settings};
 use crate::engine::wire::farm::{Class, Grievance};
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
@@ -96,12 +96,28 @@ impl Story {
                 outstanding: leases(outstanding),
                 finished: finished.parse().unwrap(),
                 failed: 0,
+                slots: None,
+            },
+            [b, "has", slots, "slots", ref outstanding @ ..] => Input::BuilderHeartbeat {
+                builder: builder(b),
+                outstanding: leases(outstanding),
+                finished: 0,
+                failed: 0,
+                slots: slots.parse().ok(),
+            },
+            ["drain", b] => Input::Ordered { builder: builder(b), order: Order::Drain },
+            ["resume", b] => Input::Ordered { builder: builder(b), order: Order::Resume },
+            ["forget", b] => Input::Ordered { builder: builder(b), order: Order::Forget },
+            ["quarantine", b, seconds] => Input::Ordered {
+                builder: builder(b),
+                order: Order::Quarantine(Duration::from_secs(seconds.parse().unwrap())),
             },
             [b, "fails", failed] => Input::BuilderHeartbeat {
                 builder: builder(b),
                 outstanding: Vec::new(),
                 finished: 0,
                 failed: failed.parse().unwrap(),
+                slots: None,
             },
             [b, "drains"] => Input::BuilderDraining { builder: builder(b), draining: true },
             [b, "resumes"] => Input::BuilderDraining { builder: builder(b), draining: false },
@@ -329,6 +345,51 @@ fn a_pause_outlives_a_restart() {
 fn a_draining_builder_gets_nothing_new() {
     check("b1 joins 1; c1 comes; c1 wants 2; b1 drains", &["c1 recall l1"]);
     check("b1 joins 1; c1 comes; c1 wants 2; b1 drains; c1 returns l1", &[]);
+}
+
+#[test]
+fn an_order_to_drain_holds_whatever_the_builder_says() {
+    let story = "b1 joins 1; c1 comes; c1 wants 2; drain b1";
+    check(story, &["c1 recall l1"]);
+    check(&format!("{story}; c1 returns l1"), &[]);
+    check(&format!("{story}; c1 returns l1; b1 drains; b1 resumes"), &[]);
+    check(&format!("{story}; b1 is lost; b1 joins 1"), &["b1 epoch 2"]);
+    check(&format!("{story}; c1 returns l1; resume b1"), &["c1 has l2 at b1 epoch 1"]);
+    check(&format!("{story}; c1 returns l1; forget b1"), &["c1 has l2 at b1 epoch 1"]);
+    // One that comes later.
+    check("drain b1; b1 joins 1; c1 comes; c1 wants 1", &[]);
+}
+
+#[test]
+fn an_ordered_quarantine_ends_by_itself_or_by_order() {
+    let story = "b1 joins 1; c1 comes; c1 wants 1; quarantine b1 2";
+    check(story, &["c1 recall l1"]);
+    check(&format!("{story}; c1 returns l1; wait 1999"), &[]);
+    check(&format!("{story}; c1 returns l1; wait 2000"), &["c1 has l2 at b1 epoch 1"]);
+    check(&format!("{story}; c1 returns l1; resume b1"), &["c1 has l2 at b1 epoch 1"]);
+}
+
+#[test]
+fn what_is_forgotten_counts_no_more() {
+    let failed = "b1 joins 1; c1 comes; c1 wants 1; c1 complains b1 l1; b1 beats 0";
+    check(failed, &[]);
+    check(&format!("{failed}; forget b1"), &["c1 has l2 at b1 epoch 1"]);
+    let misfit = "b1 joins 1; c1 comes; c1 wants 1; c1 misfits b1 l1; b1 beats 0";
+    check(&format!("{misfit}; forget b1"), &["c1 has l2 at b1 epoch 1"]);
+}
+
+#[test]
+fn slots_come_and_go_while_a_builder_runs() {
+    let story = "b1 joins 3; c1 comes; c1 wants 9";
+    check(&format!("{story}; b1 has 3 slots"), &[]);
+    check(&format!("{story}; b1 has 4 slots"), &["c1 has l4 at b1 epoch 1"]);
+    // Those without a job go first.
+    check(&format!("{story}; b1 has 1 slots l1 l2"), &["c1 recall l3", "c1 recall l1"]);
+    check(&format!("{story}; b1 has 1 slots l1; c1 returns l2; c1 returns l3"), &[]);
+    check(
+        &format!("{story}; b1 has 1 slots l1; c1 returns l2; c1 returns l3; c1 returns l1"),
+        &["c1 has l4 at b1 epoch 1"],
+    );
 }
 
 #[test]

@@ -240,11 +240,12 @@ pub enum BuilderToScheduler {
         outstanding: Vec<LeaseId>,
         finished: u64,
         failed: u64,
+        /// How many it has now. A builder that does not say has as many as it offered.
+        #[serde(default)]
+        slots: Option<u32>,
     },
     /// No new jobs from now on; leases end when their jobs do.
-    Draining {
-        draining: bool,
-    },
+    Draining { draining: bool },
 }
 
 /// Scheduler → builder, after [`Greeting`].

@@ -62,6 +62,10 @@ pub enum Question {
     Why { path: Bytes },
     /// The daemon's view of itself and of the farm (`farccctl status`, `builders`).
     Status,
+    /// From now on everything stays on this machine, or no more (`farccctl pause`, `resume`). Answered like [`Question::Status`], without the farm.
+    Pause { paused: bool },
+    /// The units that have not ended (`farccctl jobs`).
+    Jobs,
     /// Every unit since the daemon started, as far as it remembers, oldest first (`farccctl try` prints them).
     History,
     /// The compilers that units have come from, and their packages (`farccctl toolchain list`, `show`).

@@ -1,17 +1,19 @@
-//! `org.farcc.Builder1`: one builder, and the two things an administrator can ask of it.
+//! `org.farcc.Builder1`: one builder, what an administrator can order of it, and the jobs that take their time.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
 
-use crate::model::limits::BUS_COMMANDS_MAX;
-use crate::os::bus::authority::require_owner;
+use crate::os::bus::authority::{Action, require};
+use crate::os::bus::error::Error;
 use crate::os::bus::log_control::LogControl;
 use crate::os::bus::names::BUILDER;
-use crate::os::bus::serve::{Bus, describe, serve};
+use crate::os::bus::orders::{BuilderOrder, Orders};
+use crate::os::bus::serve::{Bus, Face, describe, path_element, serve};
 use crate::os::systemd::journal::LogHandle;
 
 /// What a builder publishes; the daemon sends a new one whenever something changed.
@@ -27,6 +29,8 @@ pub struct BuilderSnapshot {
     /// `connected`, `connecting`, `refused: …`.
     pub connection: String,
     pub slots_total: u32,
+    /// The most that it can be set to.
+    pub slots_max: u32,
     pub slots_used: u32,
     pub jobs_completed: u64,
     pub jobs_failed: u64,
@@ -34,48 +38,62 @@ pub struct BuilderSnapshot {
     pub toolchains: Vec<String>,
     pub toolchain_cache_bytes: u64,
     pub input_cache_bytes: u64,
+    /// Those that have run for a while, see [`JOB_SHOWN_AFTER`](crate::model::limits::JOB_SHOWN_AFTER).
+    pub jobs: Vec<JobReport>,
 }
 
-/// What the bus asks of the daemon's loop. The answer shows in the properties.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BusCommand {
-    /// Take no new jobs; running ones end as usual.
-    Drain,
-    Resume,
-}
-
-/// The channel for them, from the object to the daemon's loop.
-pub fn commands() -> (mpsc::Sender<BusCommand>, mpsc::Receiver<BusCommand>) {
-    mpsc::channel(BUS_COMMANDS_MAX)
+/// A job that runs.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct JobReport {
+    pub job: String,
+    pub lease: String,
+    /// The client's certificate.
+    pub client: String,
+    /// By the time of day, in microseconds since 1970.
+    pub started_usec: u64,
 }
 
 /// Keeps a builder on `bus` for as long as the future is polled: see [`serve`].
 pub async fn serve_builder(
     bus: Bus,
     snapshot: watch::Receiver<BuilderSnapshot>,
-    commands: mpsc::Sender<BusCommand>,
+    orders: Orders<BuilderOrder>,
     log: LogHandle,
 ) -> Infallible {
-    let object = BuilderObject::new(snapshot.clone(), commands);
-    serve(bus, BUILDER, object, LogControl::new(log), snapshot).await
+    let object = BuilderObject::new(snapshot.clone(), orders);
+    serve(bus, BUILDER, object, LogControl::new(log, Some(Action::ConfigureBuilder)), snapshot).await
 }
 
 #[derive(Clone, Debug)]
 pub struct BuilderObject {
     snapshot: watch::Receiver<BuilderSnapshot>,
-    commands: mpsc::Sender<BusCommand>,
+    orders: Orders<BuilderOrder>,
 }
 
 impl BuilderObject {
-    pub fn new(snapshot: watch::Receiver<BuilderSnapshot>, commands: mpsc::Sender<BusCommand>) -> Self {
-        Self { snapshot, commands }
+    pub fn new(snapshot: watch::Receiver<BuilderSnapshot>, orders: Orders<BuilderOrder>) -> Self {
+        Self { snapshot, orders }
     }
 
-    fn command(&self, command: BusCommand) -> fdo::Result<()> {
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => fdo::Error::LimitsExceeded("too many commands wait".to_owned()),
-            mpsc::error::TrySendError::Closed(_) => fdo::Error::Failed("the daemon is stopping".to_owned()),
-        })
+    async fn order(
+        &self,
+        action: Action,
+        order: BuilderOrder,
+        connection: &Connection,
+        header: &Header<'_>,
+    ) -> Result<u64, Error> {
+        require(Some(action), connection, header).await?;
+        self.orders.give(order).await
+    }
+}
+
+impl Face for BuilderObject {
+    type Snapshot = BuilderSnapshot;
+    type Part = JobObject;
+
+    fn parts(&self, snapshot: &BuilderSnapshot) -> BTreeMap<String, JobObject> {
+        let object = |job: &JobReport| JobObject { job: job.clone(), orders: self.orders.clone() };
+        snapshot.jobs.iter().map(|job| (format!("jobs/{}", path_element(&job.job)), object(job))).collect()
     }
 }
 
@@ -123,6 +141,12 @@ impl BuilderObject {
         self.snapshot.borrow().slots_total
     }
 
+    /// Jobs at a time, at most: what it was started for.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn slots_max(&self) -> u32 {
+        self.snapshot.borrow().slots_max
+    }
+
     /// Jobs that run now.
     #[zbus(property)]
     fn slots_used(&self) -> u32 {
@@ -164,23 +188,110 @@ impl BuilderObject {
         describe(&*self.snapshot.borrow())
     }
 
-    /// Takes no new jobs until Resume or a restart; running ones end as usual. For root and the daemon's own user.
+    /// Takes no new jobs until Resume or a restart; running ones end as usual. polkit: org.farcc.builder.drain.
     async fn drain(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
-        require_owner(connection, &header).await?;
-        self.command(BusCommand::Drain)
+    ) -> Result<(), Error> {
+        self.order(Action::DrainBuilder, BuilderOrder::Drain, connection, &header).await.map(drop)
     }
 
-    /// Takes jobs again after Drain. For root and the daemon's own user.
+    /// Takes jobs again after Drain. polkit: org.farcc.builder.drain.
     async fn resume(
         &self,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<()> {
-        require_owner(connection, &header).await?;
-        self.command(BusCommand::Resume)
+    ) -> Result<(), Error> {
+        self.order(Action::DrainBuilder, BuilderOrder::Resume, connection, &header).await.map(drop)
+    }
+
+    /// Runs so many jobs at a time until the next start, from 1 to SlotsMax. polkit: org.farcc.builder.configure.
+    async fn set_slots(
+        &self,
+        slots: u32,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        self.order(Action::ConfigureBuilder, BuilderOrder::SetSlots(slots), connection, &header).await.map(drop)
+    }
+
+    /// Removes every toolchain that no job uses, and tells how many bytes that were. polkit: org.farcc.builder.purge-toolchains.
+    async fn purge_toolchains(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<u64, Error> {
+        self.order(Action::PurgeToolchains, BuilderOrder::PurgeToolchains, connection, &header).await
+    }
+
+    /// Ends the job of this id; its client has it compiled elsewhere. polkit: org.farcc.builder.cancel-jobs.
+    async fn cancel(
+        &self,
+        job: String,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        self.order(Action::CancelJobs, BuilderOrder::Cancel(job), connection, &header).await.map(drop)
+    }
+
+    /// Reads the configuration again and applies what can be applied; the journal says what needs a restart. polkit:
+    /// org.farcc.builder.configure.
+    async fn reload(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        self.order(Action::ConfigureBuilder, BuilderOrder::Reload, connection, &header).await.map(drop)
+    }
+}
+
+/// One job, for as long as it runs. None of what it shows changes.
+#[derive(Clone, Debug)]
+pub struct JobObject {
+    job: JobReport,
+    orders: Orders<BuilderOrder>,
+}
+
+impl JobObject {
+    pub fn new(job: JobReport, orders: Orders<BuilderOrder>) -> Self {
+        Self { job, orders }
+    }
+}
+
+#[zbus::interface(name = "org.farcc.Builder1.Job")]
+impl JobObject {
+    /// Its id, as in journal records: FARCC_JOB=.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn id(&self) -> String {
+        self.job.job.clone()
+    }
+
+    /// The lease on whose slot it runs, as in journal records: FARCC_LEASE=.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn lease(&self) -> String {
+        self.job.lease.clone()
+    }
+
+    /// The client that it is from: the digest of its certificate.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn client(&self) -> String {
+        self.job.client.clone()
+    }
+
+    /// When it was taken, in microseconds since 1970.
+    #[zbus(property(emits_changed_signal = "const"), name = "StartedUSec")]
+    fn started_usec(&self) -> u64 {
+        self.job.started_usec
+    }
+
+    /// Ends it; its client has it compiled elsewhere. polkit: org.farcc.builder.cancel-jobs.
+    async fn cancel(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        require(Some(Action::CancelJobs), connection, &header).await?;
+        self.orders.give(BuilderOrder::Cancel(self.job.job.clone())).await.map(drop)
     }
 }

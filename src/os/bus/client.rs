@@ -5,12 +5,16 @@ use std::convert::Infallible;
 
 use serde::Serialize;
 use tokio::sync::watch;
-use zbus::fdo;
+use zbus::message::Header;
+use zbus::{Connection, fdo};
 
 use crate::model::report::{ClientStatus, Stats};
+use crate::os::bus::authority::require;
+use crate::os::bus::error::Error;
 use crate::os::bus::log_control::LogControl;
 use crate::os::bus::names::CLIENT;
-use crate::os::bus::serve::{Bus, describe, serve};
+use crate::os::bus::orders::{ClientOrder, Orders};
+use crate::os::bus::serve::{Bus, Face, describe, serve};
 use crate::os::systemd::journal::LogHandle;
 
 /// What a client daemon publishes; the daemon sends a new one whenever something changed.
@@ -21,19 +25,41 @@ pub struct ClientSnapshot {
 }
 
 /// Keeps a client daemon on `bus` for as long as the future is polled: see [`serve`].
-pub async fn serve_client(bus: Bus, snapshot: watch::Receiver<ClientSnapshot>, log: LogHandle) -> Infallible {
-    let object = ClientObject::new(snapshot.clone());
-    serve(bus, CLIENT, object, LogControl::new(log), snapshot).await
+pub async fn serve_client(
+    bus: Bus,
+    snapshot: watch::Receiver<ClientSnapshot>,
+    orders: Orders<ClientOrder>,
+    log: LogHandle,
+) -> Infallible {
+    let object = ClientObject::new(snapshot.clone(), orders);
+    serve(bus, CLIENT, object, LogControl::new(log, None), snapshot).await
 }
 
 #[derive(Clone, Debug)]
 pub struct ClientObject {
     snapshot: watch::Receiver<ClientSnapshot>,
+    orders: Orders<ClientOrder>,
 }
 
 impl ClientObject {
-    pub fn new(snapshot: watch::Receiver<ClientSnapshot>) -> Self {
-        Self { snapshot }
+    pub fn new(snapshot: watch::Receiver<ClientSnapshot>, orders: Orders<ClientOrder>) -> Self {
+        Self { snapshot, orders }
+    }
+
+    /// A user's own daemon: nobody else is asked about.
+    async fn order(&self, order: ClientOrder, connection: &Connection, header: &Header<'_>) -> Result<(), Error> {
+        require(None, connection, header).await?;
+        self.orders.give(order).await.map(drop)
+    }
+}
+
+impl Face for ClientObject {
+    type Snapshot = ClientSnapshot;
+    /// It has no parts: units come and go by the hundred in a second.
+    type Part = Self;
+
+    fn parts(&self, _snapshot: &ClientSnapshot) -> BTreeMap<String, Self> {
+        BTreeMap::new()
     }
 }
 
@@ -150,5 +176,39 @@ impl ClientObject {
     /// Everything, as JSON.
     fn describe(&self) -> fdo::Result<String> {
         describe(&*self.snapshot.borrow())
+    }
+
+    /// Whether everything is compiled on this machine until Resume.
+    #[zbus(property)]
+    fn paused(&self) -> bool {
+        self.snapshot.borrow().status.paused
+    }
+
+    /// Compiles everything on this machine from now on, until Resume or the daemon's end. For root and the daemon's own user.
+    async fn pause(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        self.order(ClientOrder::Pause, connection, &header).await
+    }
+
+    /// Ends Pause. For root and the daemon's own user.
+    async fn resume(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        self.order(ClientOrder::Resume, connection, &header).await
+    }
+
+    /// Reads the configuration again and applies what can be applied; the journal says what needs a restart. For root and the daemon's
+    /// own user.
+    async fn reload(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        self.order(ClientOrder::Reload, connection, &header).await
     }
 }

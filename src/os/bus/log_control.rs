@@ -4,17 +4,19 @@ use zbus::fdo;
 use zbus::message::Header;
 
 use crate::engine::config::LogLevel;
-use crate::os::bus::authority::require_owner;
+use crate::os::bus::authority::{Action, require};
 use crate::os::systemd::journal::{LogHandle, Sink};
 
 #[derive(Clone, Debug)]
 pub struct LogControl {
     log: LogHandle,
+    /// For whoever is neither root nor the daemon's own user.
+    action: Option<Action>,
 }
 
 impl LogControl {
-    pub fn new(log: LogHandle) -> Self {
-        Self { log }
+    pub fn new(log: LogHandle, action: Option<Action>) -> Self {
+        Self { log, action }
     }
 
     fn target(&self) -> &'static str {
@@ -46,7 +48,7 @@ impl LogControl {
         #[zbus(header)] header: Option<Header<'_>>,
     ) -> fdo::Result<()> {
         if let Some(header) = header {
-            require_owner(connection, &header).await?;
+            require(self.action, connection, &header).await?;
         }
         let level = from_syslog(level).ok_or_else(|| fdo::Error::InvalidArgs(format!("`{level}` is no log level")))?;
         self.log.set_level(level).map_err(|error| fdo::Error::Failed(error.to_string()))

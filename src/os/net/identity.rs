@@ -1,13 +1,12 @@
 //! Who a daemon is to its peers: a key pair and a certificate that it made for itself.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::model::digest::Digest;
+use crate::os::state;
 
 /// A certificate with its key. Peers know it by its fingerprint, never by a name in it.
 #[derive(Debug)]
@@ -43,11 +42,12 @@ impl Identity {
     pub fn load_or_create(directory: &Path) -> Result<Self, IdentityError> {
         let key_path = directory.join("identity.key");
         let certificate_path = directory.join("identity.crt");
-        let read = |path: &Path| match fs::read(path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(IdentityError::File { what: "read", path: path.to_owned(), source }),
+        let failed = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| IdentityError::File { what, path, source }
         };
+        let read = |path: &Path| state::read(path).map_err(failed("read", path));
+        let write = |path: &Path, bytes: &[u8]| state::write(path, bytes).map_err(failed("write", path));
         if let (Some(key), Some(certificate)) = (read(&key_path)?, read(&certificate_path)?) {
             return Ok(Self {
                 certificate: CertificateDer::from(certificate),
@@ -55,13 +55,9 @@ impl Identity {
             });
         }
         let identity = Self::ephemeral()?;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| IdentityError::File {
-            what: "create",
-            path: directory.to_owned(),
-            source,
-        })?;
-        publish(&key_path, identity.key.secret_der())?;
-        publish(&certificate_path, &identity.certificate)?;
+        state::make_directory(directory).map_err(failed("create", directory))?;
+        write(&key_path, identity.key.secret_der())?;
+        write(&certificate_path, &identity.certificate)?;
         Ok(identity)
     }
 
@@ -71,20 +67,10 @@ impl Identity {
     }
 }
 
-/// Writes a file that must survive: temporary, fsync, rename.
-fn publish(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    let temporary = path.with_extension("new");
-    let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|source| IdentityError::File { what: "write", path: path.to_owned(), source })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -48,6 +48,12 @@ messages! {
     DRAINING = "9f0bbb286afb4ee081e07991fb8e5643",
     /// Builder: takes jobs again.
     RESUMED = "fa8dce4e18584c50bd45563f45f860cb",
+    /// Any daemon: the configuration could not be read again.
+    NOT_RELOADED = "a1badafcd9834a739a17121538f493f2",
+    /// Any daemon: something in the configuration changed that takes a restart.
+    RESTART_NEEDED = "99e53664c7844b0fa64b511797df72e8",
+    /// Scheduler: an administrator's order about a builder.
+    BUILDER_ORDERED = "752f737b078741a5b033f70c88a02f42",
     /// Client: a compiler cannot be used on builders.
     TOOLCHAIN_LOCAL_ONLY = "408147c20c114ca980970b13fba4da9e",
 }

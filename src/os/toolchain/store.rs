@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -31,7 +32,7 @@ pub struct ToolchainStore {
 #[derive(Debug)]
 struct Shared {
     directory: PathBuf,
-    max_bytes: u64,
+    max_bytes: AtomicU64,
     state: Mutex<State>,
     _lock: Lock,
 }
@@ -111,7 +112,8 @@ impl ToolchainStore {
         let trees = found(&directory).map_err(failed)?;
         let n_uses = trees.len() as u64;
         let state = Mutex::new(State { trees, n_uses, n_temporaries: 0 });
-        let store = Self { shared: Arc::new(Shared { directory, max_bytes, state, _lock: lock }) };
+        let store =
+            Self { shared: Arc::new(Shared { directory, max_bytes: AtomicU64::new(max_bytes), state, _lock: lock }) };
         // The bound may be lower than last time. What cannot be moved away stays and is tried again with the next upload.
         let evicted = store.make_room(&mut store.state(), 0).unwrap_or_default();
         drop(evicted);
@@ -139,7 +141,7 @@ impl ToolchainStore {
     /// Takes an archive that is said to hold `id`, and makes it visible if it does.
     pub fn unpack(&self, id: &ToolchainId, archive: impl Read) -> Result<Held, UnpackError> {
         let temporary = self.temporary().map_err(UnpackError::Store)?;
-        let manifest = temporary.unpack(archive, self.shared.max_bytes)?;
+        let manifest = temporary.unpack(archive, self.max_bytes())?;
         let found = manifest.id();
         if found != *id {
             return Err(UnpackError::WrongId { claimed: *id, found });
@@ -149,6 +151,23 @@ impl ToolchainStore {
             Some(held) => Ok(held),
             None => self.publish(*id, manifest.bytes(), &temporary),
         }
+    }
+
+    /// Removes every toolchain that nobody holds; how many bytes that were.
+    pub fn purge(&self) -> u64 {
+        let mut state = self.state();
+        let idle: Vec<_> = state.residents().into_iter().filter(|resident| !resident.held).collect();
+        let hidden: Vec<_> = idle.iter().filter_map(|it| Some((it.bytes, self.hide(&mut state, it.id)?))).collect();
+        // Deleting takes its time and needs no lock.
+        drop(state);
+        hidden.iter().map(|(bytes, _)| bytes).sum()
+    }
+
+    /// Keeps at most so many bytes from now on, as far as they are not in use.
+    pub fn set_bound(&self, max_bytes: u64) {
+        self.shared.max_bytes.store(max_bytes, Ordering::Relaxed);
+        let evicted = self.make_room(&mut self.state(), 0);
+        drop(evicted);
     }
 
     /// Everything that is here, the least recently used first.
@@ -178,7 +197,7 @@ impl ToolchainStore {
 
     /// Moves enough trees out of sight; they are deleted when the result is dropped.
     fn make_room(&self, state: &mut State, wanted: u64) -> Option<Vec<Temporary>> {
-        let evicted = make_room(&state.residents(), wanted, self.shared.max_bytes)?;
+        let evicted = make_room(&state.residents(), wanted, self.max_bytes())?;
         Some(evicted.into_iter().filter_map(|id| self.hide(state, id)).collect())
     }
 
@@ -203,6 +222,10 @@ impl ToolchainStore {
                 None
             }
         }
+    }
+
+    fn max_bytes(&self) -> u64 {
+        self.shared.max_bytes.load(Ordering::Relaxed)
     }
 
     fn temporary(&self) -> io::Result<Temporary> {
