@@ -51,6 +51,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             path_override: config.path_override,
             processors: start::processors(),
             idle_exit: Some(CLIENT_IDLE_MAX),
+            state_dir: config.state_dir,
             snapshot,
             orders,
             reload,

@@ -77,6 +77,9 @@ pub(crate) struct StatsOptions {
     /// As a JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    /// Those of one project: the top of a tree under version control, the end of its path, or what FARCC_PROJECT said
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: Option<String>,
     /// Show them, then begin to count anew
     #[arg(long)]
     pub(crate) reset: bool,

@@ -27,6 +27,16 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// A long time, as people say it.
+pub(crate) fn age(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => count(seconds, "second"),
+        seconds @ 120..7200 => count(seconds / 60, "minute"),
+        seconds @ 7200..172_800 => count(seconds / 3600, "hour"),
+        seconds => count(seconds / 86_400, "day"),
+    }
+}
+
 /// In the largest unit that leaves a whole number worth reading.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
@@ -62,6 +72,15 @@ mod tests {
     #[test]
     fn sizes_have_few_digits() {
         assert_eq!([0, 9999, 123_456, 103_456_789].map(size), ["0 B", "9999 B", "123 kB", "103 MB"]);
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let check = |seconds| age(Duration::from_secs(seconds));
+        assert_eq!(
+            [1, 119, 7199, 7200, 259_200].map(check),
+            ["1 second", "119 seconds", "119 minutes", "2 hours", "3 days"]
+        );
     }
 
     #[test]

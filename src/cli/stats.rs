@@ -1,20 +1,66 @@
 //! `farccctl stats`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::cli::arguments::StatsOptions;
-use crate::cli::render::{plain, table};
+use crate::cli::render::{age, plain, table};
 use crate::cli::{Failure, ask, print};
 use crate::engine::wire::local::Question;
-use crate::model::report::Stats;
+use crate::model::exit;
+use crate::model::report::{Stats, StatsReport};
+use crate::os::clock;
 
 pub(crate) fn show(options: &StatsOptions) -> Result<u8, Failure> {
     let json = ask::ask(Question::Stats)?;
-    let text = if options.json { format!("{json}\n") } else { render(&ask::read(&json)?) };
+    let report: StatsReport = ask::read(&json)?;
+    let text = match options {
+        StatsOptions { project: Some(wanted), json, .. } => {
+            let stats = of_project(&report, wanted)?;
+            if *json { to_json(stats)? } else { render(stats) }
+        }
+        StatsOptions { json: true, .. } => format!("{json}\n"),
+        _ => format!("{}\n{}{}", since(&report), render(&report.total), projects(&report)),
+    };
     if options.reset {
         ask::ask(Question::ResetStats)?;
     }
     print(&text)
+}
+
+/// By its whole name, or the directory that has the end of it.
+fn of_project<'a>(report: &'a StatsReport, wanted: &str) -> Result<&'a Stats, Failure> {
+    let is_meant = |name: &str| name == wanted || name.strip_suffix(wanted).is_some_and(|rest| rest.ends_with('/'));
+    let mut meant = report.projects.iter().filter(|(name, _)| is_meant(name));
+    match (meant.next(), meant.next()) {
+        (Some((_, stats)), None) => Ok(stats),
+        (None, _) => Err(Failure::new(exit::NEGATIVE, format_args!("nothing is counted for a project {wanted}"))),
+        _ => Err(Failure::new(exit::NEGATIVE, format_args!("several projects end in {wanted}; name one whole"))),
+    }
+}
+
+fn to_json(stats: &Stats) -> Result<String, Failure> {
+    serde_json::to_string(stats).map(|json| json + "\n").map_err(Failure::with(exit::INTERNAL))
+}
+
+fn since(report: &StatsReport) -> String {
+    let usec = clock::usec_since_1970().saturating_sub(report.since_usec);
+    format!("counted for {}", age(Duration::from_micros(usec)))
+}
+
+/// Most requests first; where there is one project only, it is the total.
+fn projects(report: &StatsReport) -> String {
+    if report.projects.len() < 2 {
+        return String::new();
+    }
+    let mut sorted: Vec<_> = report.projects.iter().collect();
+    sorted.sort_by_key(|&(name, stats)| (std::cmp::Reverse(stats.requests), name));
+    let heading = ["PROJECT", "REQUESTS", "REMOTE", "LOCAL", "FAILED"].map(str::to_owned);
+    let rows = sorted.into_iter().map(|(name, stats)| {
+        let Stats { requests, remote, local, fallbacks, .. } = stats;
+        [plain(name), requests.to_string(), remote.to_string(), local.to_string(), fallbacks.to_string()]
+    });
+    format!("\n{}", table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()))
 }
 
 /// Counters in the words of the documentation.

@@ -201,6 +201,10 @@ pub const BUS_RETRY_MAX: Duration = Duration::from_secs(30);
 pub const BUS_COMMANDS_MAX: usize = 16;
 /// Polkit answers within this, or the answer is no: somebody may have to find a password first.
 pub const POLKIT_MAX: Duration = Duration::from_secs(120);
+/// Projects with counters of their own; the one with the fewest requests makes room.
+pub const PROJECTS_MAX: usize = 64;
+/// Counters are written this often at most; more are lost only where a daemon is killed.
+pub const STATS_SAVED_EVERY: Duration = Duration::from_secs(10);
 /// Jobs are objects on the bus once they run this long: a farm runs hundreds of shorter ones in a second.
 pub const JOB_SHOWN_AFTER: Duration = Duration::from_secs(1);
 

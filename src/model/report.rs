@@ -7,7 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::reason::Why;
 
-/// Counters since the daemon started, or since they were reset.
+/// What `farccctl stats` shows: counters since they were reset, kept over restarts of the daemon.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct StatsReport {
+    /// Since when they count, in microseconds since 1970.
+    pub since_usec: u64,
+    #[serde(flatten)]
+    pub total: Stats,
+    /// The same by project, a directory or a name: see `Recorder::began`. At most [`PROJECTS_MAX`](crate::model::limits::PROJECTS_MAX).
+    #[serde(default)]
+    pub projects: BTreeMap<String, Stats>,
+}
+
+/// Counters of one kind of unit, or of all.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Everything that wrappers asked, pass-through commands included.

@@ -146,8 +146,9 @@ impl<'a> Plan<'a> {
             "client.toml",
             None,
             &format!(
-                "local_slots = 0\nlog = \"{}\"\n\n\
+                "local_slots = 0\nstate_dir = {:?}\nlog = \"{}\"\n\n\
                  [dist]\nscheduler_url = \"https://{scheduler}\"\n\n[dist.auth]\ntype = \"token\"\ntoken = \"{}\"\n",
+                self.private("client", None)?,
                 self.log,
                 self.client_token.expose()
             ),

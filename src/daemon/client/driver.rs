@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::forecast::Forecasts;
+use super::ledger::Ledger;
 use super::pool::Pool;
 use super::prepare::{Unit, View, Workbench};
 use super::remote::{Attempt, Remote};
@@ -27,12 +28,12 @@ use crate::engine::config::{ClientConfig, PathOverride};
 use crate::engine::wire::farm::{ClientToScheduler, FarmStatus, Lease};
 use crate::engine::wire::local::Question;
 use crate::model::id::{Instance, JobId, RequestId};
-use crate::model::limits::REQUESTS_MAX;
+use crate::model::limits::{REQUESTS_MAX, STATS_SAVED_EVERY};
 use crate::model::moment::Moment;
 use crate::model::reason::Why;
 use crate::model::report::{self, BuilderReport, ClientStatus, FarmReport, UnitAtWork};
 use crate::os::bus::{ClientOrder, ClientSnapshot, Order, OrderError};
-use crate::os::clock::Clock;
+use crate::os::clock::{self, Clock};
 use crate::os::inputs::ScanCache;
 use crate::os::net::Identity;
 use crate::os::systemd::messages;
@@ -56,6 +57,8 @@ pub struct Setup {
     pub processors: u32,
     /// Ends the daemon after this long without a wrapper; whoever needs it starts it again.
     pub idle_exit: Option<Duration>,
+    /// Where counters are kept over restarts; nowhere if there is none.
+    pub state_dir: Option<PathBuf>,
     /// For the bus.
     pub snapshot: watch::Sender<ClientSnapshot>,
     /// From the bus.
@@ -69,6 +72,7 @@ pub struct Setup {
 pub(super) enum Event {
     Began {
         request: RequestId,
+        project: String,
         directives: mpsc::Sender<Directive>,
     },
     Arrived {
@@ -145,11 +149,18 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
         tasks.spawn(scheduler::keep_linked(uplink, setup.name, identity, link_state, inbox));
     }
     let paused = Arc::new(AtomicBool::new(false));
-    let hall = Hall { bench: bench.clone(), inbox: inbox.clone(), link: link.clone(), paused: paused.clone() };
+    let hall = Hall {
+        bench: bench.clone(),
+        inbox: inbox.clone(),
+        link: link.clone(),
+        paused: paused.clone(),
+        projects: Arc::default(),
+    };
+    let (mut ledger, kept) = Ledger::open(setup.state_dir.as_deref());
     let mut driver = Driver {
         clock: Clock::new(),
         engine: Client::new(Settings::new(setup.local_slots, setup.processors, has_scheduler)),
-        recorder: Recorder::new(),
+        recorder: Recorder::new(kept),
         units: BTreeMap::new(),
         attempts: JoinSet::new(),
         bench,
@@ -165,6 +176,7 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
         reload: setup.reload,
     };
     let requests = AtomicU64::new(1);
+    let mut saved = driver.clock.now();
     let mut sessions = JoinSet::new();
     let mut tick = tokio::time::interval(TICK);
     let mut idle_since = driver.clock.now();
@@ -197,14 +209,20 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
                 let snapshot = driver.snapshot();
                 setup.pulse.beat(driver.clock.now(), true, &describe(&snapshot));
                 setup.snapshot.send_replace(snapshot);
-                let idle = driver.clock.now() - idle_since;
-                if sessions.is_empty() && setup.idle_exit.is_some_and(|limit| idle >= limit) {
+                let now = driver.clock.now();
+                if now - saved >= STATS_SAVED_EVERY {
+                    saved = now;
+                    ledger.keep(driver.recorder.report());
+                }
+                if sessions.is_empty() && setup.idle_exit.is_some_and(|limit| now - idle_since >= limit) {
                     tracing::debug!("nobody has asked for a while");
+                    ledger.keep(driver.recorder.report());
                     return Ok(());
                 }
             }
             () = &mut shutdown => {
                 setup.pulse.stopping();
+                ledger.keep(driver.recorder.report());
                 return Ok(());
             }
         }
@@ -312,8 +330,8 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         let now = self.clock.now();
         match event {
-            Event::Began { request, directives } => {
-                self.recorder.arrived(now, request);
+            Event::Began { request, project, directives } => {
+                self.recorder.arrived(now, request, &project);
                 self.units.insert(
                     request,
                     Known { directives, unit: None, in_engine: false, attempt: None, is_here: false, since: now },
@@ -493,10 +511,10 @@ impl Driver {
 
     fn asked(&mut self, question: Question, reply: oneshot::Sender<String>) {
         let json = match question {
-            Question::Stats => serde_json::to_string(self.recorder.stats()),
+            Question::Stats => serde_json::to_string(self.recorder.report()),
             Question::ResetStats => {
-                self.recorder.reset();
-                serde_json::to_string(self.recorder.stats())
+                self.recorder.reset(clock::usec_since_1970());
+                serde_json::to_string(self.recorder.report())
             }
             Question::Why { path } => serde_json::to_string(&self.recorder.why(&String::from_utf8_lossy(&path))),
             Question::History => serde_json::to_string(&self.recorder.history().collect::<Vec<_>>()),

@@ -3,9 +3,11 @@
 
 mod driver;
 mod forecast;
+mod ledger;
 mod native;
 mod pool;
 mod prepare;
+mod project;
 mod remote;
 mod scheduler;
 mod session;

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::driver::{Event, Outcome};
 use super::prepare::{Prepared, Unit, Workbench};
+use super::project::Projects;
 use super::remote::Remote;
 use super::scheduler::LinkState;
 use crate::engine::wire::local::{CompileRequest, Finished, FinishedOutput, FromDaemon, LOCAL_VERSION, ToDaemon};
@@ -29,6 +30,7 @@ pub(super) struct Hall {
     pub(super) link: watch::Receiver<LinkState>,
     /// By order, everything stays here.
     pub(super) paused: Arc<AtomicBool>,
+    pub(super) projects: Arc<Projects>,
 }
 
 /// What the loop tells a session to do.
@@ -99,7 +101,8 @@ impl Hall {
         let fds = stream.take_fds();
         stream.send(&FromDaemon::SignOfLife, &[]).await?;
         let (directives, mut directed) = mpsc::channel(1);
-        drop(self.inbox.send(Event::Began { request, directives }).await);
+        let project = self.projects.of(&compile);
+        drop(self.inbox.send(Event::Began { request, project, directives }).await);
         let preparing = self.bench.prepare(compile, fds, self.no_farm());
         let mut sent = None;
         let arrival = match waiting(stream, preparing).await? {

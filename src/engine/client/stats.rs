@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::model::id::RequestId;
-use crate::model::limits::HISTORY_UNITS_MAX;
+use crate::model::limits::{HISTORY_UNITS_MAX, PROJECTS_MAX};
 use crate::model::moment::Moment;
 use crate::model::path::without_detours;
-use crate::model::report::{Attempt, Outcome, Stats, Times, UnitRecord};
+use crate::model::report::{Attempt, Outcome, Stats, StatsReport, Times, UnitRecord};
 
 /// Where a request's time goes. May be noted more than once; the times add up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,23 +22,31 @@ pub enum Phase {
 
 #[derive(Debug, Default)]
 pub struct Recorder {
-    stats: Stats,
+    report: StatsReport,
     records: BTreeMap<RequestId, UnitRecord>,
     /// Oldest first; the bound of `records`.
     order: VecDeque<RequestId>,
     /// When those that have not ended began.
-    began: BTreeMap<RequestId, Moment>,
+    began: BTreeMap<RequestId, Beginning>,
+}
+
+#[derive(Debug)]
+struct Beginning {
+    at: Moment,
+    /// Empty where it is of none.
+    project: String,
 }
 
 impl Recorder {
-    pub fn new() -> Self {
-        Self::default()
+    /// Counts on from what an earlier daemon has kept.
+    pub fn new(kept: StatsReport) -> Self {
+        Self { report: kept, ..Self::default() }
     }
 
-    /// A wrapper asks.
-    pub fn arrived(&mut self, now: Moment, request: RequestId) {
-        self.stats.requests += 1;
-        self.began.insert(request, now);
+    /// A wrapper asks, for the project of this name; an empty one is none.
+    pub fn arrived(&mut self, now: Moment, request: RequestId, project: &str) {
+        self.began.insert(request, Beginning { at: now, project: project.to_owned() });
+        self.count(project, |stats| stats.requests += 1);
         let record = UnitRecord {
             request: request.0,
             source: String::new(),
@@ -78,7 +86,8 @@ impl Recorder {
 
     /// A builder was tried in vain, whether or not another will do.
     pub fn attempt_failed(&mut self, request: RequestId, attempt: Attempt) {
-        self.stats.failed_attempts += 1;
+        let project = self.began.get(&request).map(|began| began.project.clone()).unwrap_or_default();
+        self.count(&project, |stats| stats.failed_attempts += 1);
         if let Some(record) = self.records.get_mut(&request) {
             record.attempts.push(attempt);
         }
@@ -87,41 +96,39 @@ impl Recorder {
     /// The request is over. Only the first outcome counts.
     pub fn ended(&mut self, now: Moment, request: RequestId, outcome: Outcome) {
         let Some(began) = self.began.remove(&request) else { return };
-        self.count(&outcome);
+        self.count(&began.project, |stats| add(stats, &outcome));
         if let Some(record) = self.records.get_mut(&request) {
-            record.times.total = now.since(began);
+            record.times.total = now.since(began.at);
             record.outcome = outcome;
         }
     }
 
-    fn count(&mut self, outcome: &Outcome) {
-        let why = match outcome {
-            Outcome::Remote { builder, .. } => {
-                self.stats.remote += 1;
-                *self.stats.builders.entry(builder.clone()).or_default() += 1;
-                return;
-            }
-            Outcome::Running | Outcome::Abandoned => return,
-            Outcome::Local { why } => {
-                self.stats.local += 1;
-                self.stats.fallbacks += u64::from(why.reason.is_fallback());
-                why
-            }
-            Outcome::StepAside { why } => {
-                self.stats.bypassed += 1;
-                why
-            }
-        };
-        *self.stats.reasons.entry(why.reason.name().to_owned()).or_default() += 1;
+    /// In the total, and for the project.
+    fn count(&mut self, project: &str, count: impl Fn(&mut Stats)) {
+        count(&mut self.report.total);
+        if project.is_empty() {
+            return;
+        }
+        let projects = &mut self.report.projects;
+        if !projects.contains_key(project) && projects.len() >= PROJECTS_MAX {
+            let least = projects.iter().min_by_key(|(_, stats)| stats.requests).map(|(name, _)| name.clone());
+            least.and_then(|least| projects.remove(&least));
+        }
+        count(projects.entry(project.to_owned()).or_default());
     }
 
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.report.total
     }
 
-    /// Counters go back to zero; what is known of units stays.
-    pub fn reset(&mut self) {
-        self.stats = Stats::default();
+    /// All counters: what is shown, and kept for the next daemon.
+    pub fn report(&self) -> &StatsReport {
+        &self.report
+    }
+
+    /// Counters go back to zero at this time of day; what is known of units stays.
+    pub fn reset(&mut self, since_usec: u64) {
+        self.report = StatsReport { since_usec, ..StatsReport::default() };
     }
 
     /// The last unit with this source or output.
@@ -138,6 +145,27 @@ impl Recorder {
     pub fn history(&self) -> impl DoubleEndedIterator<Item = &UnitRecord> {
         self.order.iter().filter_map(|request| self.records.get(request))
     }
+}
+
+fn add(stats: &mut Stats, outcome: &Outcome) {
+    let why = match outcome {
+        Outcome::Remote { builder, .. } => {
+            stats.remote += 1;
+            *stats.builders.entry(builder.clone()).or_default() += 1;
+            return;
+        }
+        Outcome::Running | Outcome::Abandoned => return,
+        Outcome::Local { why } => {
+            stats.local += 1;
+            stats.fallbacks += u64::from(why.reason.is_fallback());
+            why
+        }
+        Outcome::StepAside { why } => {
+            stats.bypassed += 1;
+            why
+        }
+    };
+    *stats.reasons.entry(why.reason.name().to_owned()).or_default() += 1;
 }
 
 #[cfg(test)]
@@ -159,7 +187,7 @@ mod tests {
 
     #[test]
     fn outcomes_are_counted_by_kind_and_reason() {
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::default();
         let outcomes = [
             remote(),
             local(Reason::LocalSlot),
@@ -168,7 +196,7 @@ mod tests {
             Outcome::Abandoned,
         ];
         for (number, outcome) in (0..).zip(outcomes) {
-            recorder.arrived(at(0), RequestId(number));
+            recorder.arrived(at(0), RequestId(number), "");
             recorder.ended(at(1), RequestId(number), outcome);
         }
         let count = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
@@ -183,16 +211,42 @@ mod tests {
             ..Stats::default()
         };
         assert_eq!(*recorder.stats(), expected);
-        recorder.reset();
-        assert_eq!(*recorder.stats(), Stats::default());
+        recorder.reset(7);
+        assert_eq!(*recorder.report(), StatsReport { since_usec: 7, ..StatsReport::default() });
         assert_eq!(recorder.history().count(), 5);
     }
 
     #[test]
+    fn projects_are_counted_apart_and_go_on_where_they_were() {
+        let mut recorder = Recorder::default();
+        for (number, project) in [(0, "/a"), (1, "/b"), (2, "/a"), (3, "")] {
+            recorder.arrived(at(0), RequestId(number), project);
+            recorder.ended(at(1), RequestId(number), remote());
+        }
+        let kept = serde_json::to_string(recorder.report()).unwrap();
+        let mut recorder = Recorder::new(serde_json::from_str(&kept).unwrap());
+        recorder.arrived(at(0), RequestId(4), "/b");
+        let count = |name: &str| recorder.report().projects.get(name).map(|stats| (stats.requests, stats.remote));
+        assert_eq!((recorder.stats().requests, recorder.stats().remote), (5, 4));
+        assert_eq!([count("/a"), count("/b"), count("")], [Some((2, 2)), Some((2, 1)), None]);
+    }
+
+    #[test]
+    fn the_smallest_project_makes_room() {
+        let mut recorder = Recorder::default();
+        for number in 0..PROJECTS_MAX as u64 + 1 {
+            recorder.arrived(at(0), RequestId(number), &format!("/{}", number.min(1)));
+            recorder.arrived(at(0), RequestId(1000 + number), &format!("/x{number}"));
+        }
+        assert_eq!(recorder.report().projects.len(), PROJECTS_MAX);
+        assert!(recorder.report().projects.contains_key("/1"));
+    }
+
+    #[test]
     fn the_latest_unit_of_a_path_wins() {
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::default();
         for number in 0..3 {
-            recorder.arrived(at(number), RequestId(number));
+            recorder.arrived(at(number), RequestId(number), "");
             recorder.named(RequestId(number), Path::new("/b/../a.c"), Path::new(&format!("/b/./../{number}.o")));
         }
         recorder.ended(at(9), RequestId(2), remote());
@@ -204,9 +258,9 @@ mod tests {
 
     #[test]
     fn history_is_bounded() {
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::default();
         for number in 0..=HISTORY_UNITS_MAX as u64 {
-            recorder.arrived(at(0), RequestId(number));
+            recorder.arrived(at(0), RequestId(number), "");
         }
         assert_eq!(recorder.history().count(), HISTORY_UNITS_MAX);
         assert_eq!(recorder.history().next().unwrap().request, 1);

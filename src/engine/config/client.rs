@@ -22,6 +22,8 @@ pub struct ClientConfig {
     pub no_dist: Vec<PathBuf>,
     /// Compilers for which an archive travels in place of a package.
     pub path_override: Vec<PathOverride>,
+    /// Where counters are kept; nowhere without a home directory.
+    pub state_dir: Option<PathBuf>,
     pub log: LogLevel,
 }
 
@@ -62,7 +64,6 @@ const NO_MEANING: &[NoMeaning] = &[
     ("cache.redis.", "results are not cached yet"),
     ("cache.s3.", "results are not cached yet"),
     ("cache.webdav.", "results are not cached yet"),
-    ("state_dir", "nothing is kept there yet: each daemon is a new client"),
     ("server_startup_timeout_ms", "a daemon that does not start in time is done without"),
 ];
 
@@ -81,6 +82,7 @@ impl ClientConfig {
             local_slots: reader.number("local_slots", 0, SLOTS_MAX)?.map_or(facts.cpus, |found| found.value),
             no_dist,
             path_override,
+            state_dir: state_dir(&mut reader, facts)?,
             log: reader.log_level()?,
         };
         Ok(Checked { config, warnings: reader.finish(NO_MEANING)? })
@@ -99,6 +101,7 @@ impl ClientConfig {
         settings.extend([
             ("name", self.name.clone()),
             ("local_slots", self.local_slots.to_string()),
+            ("state_dir", self.state_dir.as_ref().map_or("(none)".to_owned(), |path| path.display().to_string())),
             ("log", self.log.to_string()),
         ]);
         let no_dist = |compiler: &PathBuf| ("dist.toolchains", format!("{}: no_dist", compiler.display()));
@@ -110,6 +113,13 @@ impl ClientConfig {
         settings.extend(self.path_override.iter().map(path_override));
         settings
     }
+}
+
+fn state_dir(reader: &mut Reader, facts: &Facts) -> Result<Option<PathBuf>, ConfigError> {
+    let home = facts.home.as_deref();
+    let given = reader.path("state_dir", home)?.map(|found| found.value);
+    let usual = || home.map(|home| home.join(".local/state/farcc"));
+    Ok(given.or_else(|| facts.state_dir.clone()).or_else(usual))
 }
 
 /// `scheduler_url` and `dist.scheduler_url` are the same; the later layer wins.
