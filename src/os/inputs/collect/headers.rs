@@ -11,7 +11,7 @@ use crate::model::reason::{Reason, Why};
 use crate::os::inputs::cache::Macros;
 use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::Dependencies;
-use crate::os::inputs::tree::{End, display};
+use crate::os::inputs::tree::display;
 
 impl Collector<'_> {
     /// What else headers of the names in the files could be.
@@ -39,14 +39,7 @@ impl Collector<'_> {
             }
         }
         for (directory, name) in &probed.names {
-            for walked in places.of(name, directory, &mut self.tree)? {
-                match walked.end {
-                    End::File(stat) => {
-                        self.ship(&walked, stat)?;
-                    }
-                    _ => self.keep_unshipped(&walked)?,
-                }
-            }
+            self.ship_all(places, name, directory)?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::model::limits::INPUTS_BYTES_MAX;
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
 use crate::os::inputs::cache::{Identity, Known, ScanCache};
+use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::{self, Dependencies};
 use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display, os_path};
 use crate::os::inputs::{Inputs, Predicted, Unit, is_below};
@@ -304,6 +305,28 @@ impl<'a> Collector<'a> {
             End::Special => return Err(Why::new(Reason::SpecialInput, display(&walked.physical))),
         }
         Ok(())
+    }
+
+    /// Ships whatever files `name` could lead to, as included by a file in `directory`.
+    fn ship_all(
+        &mut self,
+        places: &mut Places<'_>,
+        name: &HeaderName,
+        directory: &[u8],
+    ) -> Result<Vec<Arc<Known>>, Why> {
+        let mut shipped = Vec::new();
+        for walked in places.of(name, directory, &mut self.tree)? {
+            shipped.extend(self.ship_found(&walked)?);
+        }
+        Ok(shipped)
+    }
+
+    /// Ships what was found if it is a file.
+    fn ship_found(&mut self, walked: &Walked) -> Result<Option<Arc<Known>>, Why> {
+        match walked.end {
+            End::File(stat) => self.ship(walked, stat).map(Some),
+            _ => self.keep_unshipped(walked).map(|()| None),
+        }
     }
 
     fn ship(&mut self, walked: &Walked, stat: Stat) -> Result<Arc<Known>, Why> {

@@ -2,7 +2,6 @@
 //! Whatever a name could mean is shipped: too much costs a file, too little could make another object.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::{Collector, ReadFile, beside, directory_of, joined};
 use crate::engine::compiler::assembled;
@@ -10,7 +9,7 @@ use crate::engine::compiler::search::SearchPath;
 use crate::engine::compiler::tokens::HeaderName;
 use crate::model::job::Bytes;
 use crate::model::reason::{Reason, Why};
-use crate::os::inputs::cache::{Identity, Known};
+use crate::os::inputs::cache::Identity;
 use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::{self, Dependencies};
 use crate::os::inputs::tree::{End, Walked, display};
@@ -46,10 +45,7 @@ impl Collector<'_> {
     /// A file that an option names. What is missing here is missing there.
     pub(super) fn ship_named(&mut self, path: &[u8]) -> Result<(), Why> {
         let walked = self.walk(path)?;
-        match walked.end {
-            End::File(stat) => self.ship(&walked, stat).map(drop),
-            _ => self.keep_unshipped(&walked),
-        }
+        self.ship_found(&walked).map(drop)
     }
 
     /// Profiles: named themselves, or in a directory under a name that the compiler makes up of the output's or the source's.
@@ -119,12 +115,13 @@ impl Collector<'_> {
             ..SearchPath::default()
         };
         let mut places = Places::new(self.cache, &unit.cwd, &search, &mut self.tree)?;
+        let searched = |name: &Bytes| HeaderName { quoted: true, name: name.as_slice().into() };
         let mut done = BTreeSet::new();
         while let Some(name) = reads.included.pop_first() {
             if !done.insert(name.clone()) {
                 continue;
             }
-            for known in self.ship_all(&mut places, &name)? {
+            for known in self.ship_all(&mut places, &searched(&name), b".")? {
                 reads.merge(&known.scan.assembled);
             }
         }
@@ -132,22 +129,9 @@ impl Collector<'_> {
             return Err(Reason::Incbin.into());
         }
         for name in &reads.embedded {
-            self.ship_all(&mut places, name)?;
+            self.ship_all(&mut places, &searched(name), b".")?;
         }
         Ok(())
-    }
-
-    /// Ships every file that `name` could mean when searched from the working directory.
-    fn ship_all(&mut self, places: &mut Places<'_>, name: &Bytes) -> Result<Vec<Arc<Known>>, Why> {
-        let name = HeaderName { quoted: true, name: name.as_slice().into() };
-        let mut shipped = Vec::new();
-        for walked in places.of(&name, b".", &mut self.tree)? {
-            match walked.end {
-                End::File(stat) => shipped.push(self.ship(&walked, stat)?),
-                _ => self.keep_unshipped(&walked)?,
-            }
-        }
-        Ok(shipped)
     }
 
     /// Whatever `#embed` could find is shipped.
@@ -165,14 +149,7 @@ impl Collector<'_> {
         };
         let mut places = Places::new(self.cache, &unit.cwd, &search, &mut self.tree)?;
         for (directory, name) in &names {
-            for walked in places.of(name, directory, &mut self.tree)? {
-                match walked.end {
-                    End::File(stat) => {
-                        self.ship(&walked, stat)?;
-                    }
-                    _ => self.keep_unshipped(&walked)?,
-                }
-            }
+            self.ship_all(&mut places, name, directory)?;
         }
         Ok(())
     }
