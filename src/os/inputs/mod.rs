@@ -11,22 +11,23 @@ mod cache;
 mod candidates;
 mod collect;
 mod dependency_run;
+mod read;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::engine::compiler::{CompileCommand, depfile};
 use crate::model::digest::Digest;
 use crate::model::job::{Bytes, Manifest};
 use crate::model::reason::{Reason, Why};
 
+use cache::Identity;
 pub use cache::ScanCache;
-use cache::{Identity, Known};
 pub use collect::{ask, collect, complete};
 pub use dependency_run::Dependencies;
+use read::{ReadFile, with_included};
 use tree::{End, Tree, display, os_path};
 
 /// A compile whose inputs are wanted.
@@ -67,8 +68,7 @@ struct Predicted {
     physical: BTreeSet<Bytes>,
     /// Those of them that a precompiled header stands for.
     precompiled: BTreeSet<Bytes>,
-    /// Each as spelled, where that leads, and what it includes.
-    names: Vec<(Bytes, Bytes, Arc<Known>)>,
+    read: Vec<ReadFile>,
 }
 
 impl Inputs {
@@ -128,26 +128,11 @@ impl Inputs {
     }
 
     /// Headers that `-MMD` may leave out: those in system directories, and those that they include wherever they are found, since
-    /// compilers take such for system headers too. Which of several files of one name was meant is not asked.
+    /// compilers take such for system headers too.
     fn system_headers(&self) -> Result<BTreeSet<&Bytes>, Why> {
         let places = self.system_places()?;
-        let names = &self.predicted.names;
-        let is_system = |path: &Bytes| places.iter().any(|place| is_below(path, place));
-        let (mut ahead, mut others): (Vec<_>, Vec<_>) = names.iter().partition(|(_, physical, _)| is_system(physical));
-        let mut found = BTreeSet::new();
-        while let Some((_, physical, known)) = ahead.pop() {
-            found.insert(physical);
-            let is_included = |spelled: &Bytes| {
-                known.scan.included.iter().any(|header| match spelled.strip_suffix(&*header.name) {
-                    Some(directory) => directory.is_empty() || directory.ends_with(b"/"),
-                    None => false,
-                })
-            };
-            let (included, left) = others.into_iter().partition(|(spelled, ..)| is_included(spelled));
-            ahead.extend::<Vec<_>>(included);
-            others = left;
-        }
-        Ok(found)
+        let is_system = |file: &ReadFile| places.iter().any(|place| is_below(&file.physical, place));
+        Ok(with_included(&self.predicted.read, is_system).into_iter().map(|file| &file.physical).collect())
     }
 
     /// Where headers are that `-MMD` leaves out: system directories, and what symlinks in them lead to. gcc lists a system header by

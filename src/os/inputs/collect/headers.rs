@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Collector, ReadFile, beside, directory_of};
+use super::{Collector, beside, directory_of};
 use crate::engine::compiler::CompilerFamily;
 use crate::engine::compiler::tokens::{self, HeaderName};
 use crate::model::job::Bytes;
@@ -11,6 +11,7 @@ use crate::model::reason::{Reason, Why};
 use crate::os::inputs::cache::Macros;
 use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::Dependencies;
+use crate::os::inputs::read::ReadFile;
 use crate::os::inputs::tree::display;
 
 impl Collector<'_> {

@@ -18,6 +18,7 @@ use crate::model::reason::{Reason, Why};
 use crate::os::inputs::cache::{Identity, Known, ScanCache};
 use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::{self, Dependencies};
+use crate::os::inputs::read::ReadFile;
 use crate::os::inputs::tree::{End, Kept, Stat, Tree, Walked, display, os_path};
 use crate::os::inputs::{Inputs, Predicted, Unit, is_below};
 
@@ -56,14 +57,6 @@ pub fn complete(unit: &Unit, dependencies: &Dependencies, cache: &ScanCache) -> 
         collector.header_names(dependencies, &read)?;
     }
     collector.finish()
-}
-
-/// A file that the compiler reads, as it spells it.
-struct ReadFile {
-    spelled: Bytes,
-    physical: Bytes,
-    identity: Identity,
-    known: Arc<Known>,
 }
 
 struct Collector<'a> {
@@ -235,10 +228,10 @@ impl<'a> Collector<'a> {
             let known = self.ship(&walked, stat)?;
             let physical = Bytes::from(walked.physical);
             self.predicted.physical.insert(physical.clone());
-            self.predicted.names.push((spelled.clone(), physical.clone(), Arc::clone(&known)));
             read.push(ReadFile { spelled: spelled.clone(), physical, identity: stat.identity, known });
         }
         self.predicted.spelled = dependencies.files.iter().cloned().collect();
+        self.predicted.read.clone_from(&read);
         Ok(read)
     }
 

@@ -1,10 +1,11 @@
 //! Precompiled headers: sent as they are, and watched for what has become of the headers in them.
 
-use super::{Collector, ReadFile, joined};
+use super::{Collector, joined};
 use crate::engine::compiler::tokens::HeaderName;
 use crate::model::job::Bytes;
 use crate::model::reason::{Reason, Why};
 use crate::os::inputs::candidates::Places;
+use crate::os::inputs::read::{ReadFile, with_included};
 use crate::os::inputs::tree::{End, Walked, display};
 
 impl Collector<'_> {
@@ -51,7 +52,7 @@ impl Collector<'_> {
     /// since, for the dependency run has read them as they are now; and a job need not list them.
     pub(super) fn precompiled_headers(&mut self, read: &[ReadFile]) -> Result<(), Why> {
         for (header, path, precompiled) in std::mem::take(&mut self.precompiled) {
-            for file in included_from(&header, read) {
+            for file in with_included(read, |file| file.is_named(&header)) {
                 if file.identity.changed_after(&precompiled) {
                     let detail = format!("{} changed after {} was made", display(&file.spelled), display(&path));
                     return Err(Why::new(Reason::PrecompiledHeader, detail));
@@ -61,22 +62,4 @@ impl Collector<'_> {
         }
         Ok(())
     }
-}
-
-/// The files that a header of this name leads to, itself among them. Which of several files of one name was meant is not asked.
-fn included_from<'a>(header: &[u8], read: &'a [ReadFile]) -> Vec<&'a ReadFile> {
-    let is_named = |file: &ReadFile, name: &[u8]| match file.spelled.strip_suffix(name) {
-        Some(directory) => directory.is_empty() || directory.ends_with(b"/"),
-        None => false,
-    };
-    let (mut ahead, mut others): (Vec<_>, Vec<_>) = read.iter().partition(|file| is_named(file, header));
-    let mut found = Vec::new();
-    while let Some(file) = ahead.pop() {
-        let includes = |other: &&ReadFile| file.known.scan.included.iter().any(|name| is_named(other, &name.name));
-        let (included, left): (Vec<_>, Vec<_>) = others.into_iter().partition(includes);
-        ahead.extend(included);
-        others = left;
-        found.push(file);
-    }
-    found
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Collector, ReadFile, beside, directory_of, joined};
+use super::{Collector, beside, directory_of, joined};
 use crate::engine::compiler::assembled;
 use crate::engine::compiler::search::SearchPath;
 use crate::engine::compiler::tokens::HeaderName;
@@ -12,6 +12,7 @@ use crate::model::reason::{Reason, Why};
 use crate::os::inputs::cache::Identity;
 use crate::os::inputs::candidates::Places;
 use crate::os::inputs::dependency_run::{self, Dependencies};
+use crate::os::inputs::read::ReadFile;
 use crate::os::inputs::tree::{End, Walked, display};
 
 impl Collector<'_> {
