@@ -1,6 +1,7 @@
 //! Reads a command line and decides what it is: a compile that may travel, one that may not, or no compile at all.
 
 use crate::engine::compiler::command::{CompileCommand, DependencyOutput, Language, Part, Stage};
+use crate::engine::compiler::names::{file_name, with_extension};
 use crate::engine::compiler::options::{self, Role};
 use crate::engine::compiler::{CompilerFamily, environment, passed};
 use crate::model::job::Bytes;
@@ -395,20 +396,6 @@ fn joined(word: &[u8], value: &[u8]) -> Vec<u8> {
     }
 }
 
-pub(super) fn file_name(path: &[u8]) -> &[u8] {
-    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
-}
-
-/// `path` with the extension of its last component replaced, or added where there is none.
-fn with_extension(path: &[u8], extension: &[u8]) -> Bytes {
-    let name = file_name(path);
-    let stem = match name.iter().rposition(|&byte| byte == b'.') {
-        None => path,
-        Some(dot) => &path[..path.len() - name.len() + dot],
-    };
-    Bytes::from([stem, b".", extension].concat())
-}
-
 /// `g++`, `clang++-14`, `x86_64-linux-gnu-c++`.
 fn is_cxx_driver(program: &[u8]) -> bool {
     let name = file_name(program);
@@ -463,17 +450,6 @@ pub(super) fn language_by_extension(family: CompilerFamily, path: &[u8]) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn extensions_are_replaced_in_the_last_component_only() {
-        let check = |path: &str, expected: &str| {
-            assert_eq!(with_extension(path.as_bytes(), b"d"), Bytes::from(expected.as_bytes()), "{path}");
-        };
-        check("a.o", "a.d");
-        check("lib.x/a", "lib.x/a.d");
-        check("x/a.b.lo", "x/a.b.d");
-        check(".libs/.o", ".libs/.d");
-    }
 
     #[test]
     fn drivers_for_cxx_by_name() {

@@ -1,7 +1,8 @@
 //! A compile command as understood, and the other command lines that follow from it.
 
-use crate::engine::compiler::classify::{file_name, language_by_extension};
+use crate::engine::compiler::classify::language_by_extension;
 use crate::engine::compiler::environment::Terminal;
+use crate::engine::compiler::names::stem;
 use crate::engine::compiler::native::{Native, SPECS_PATH};
 use crate::engine::compiler::options::Role;
 use crate::engine::compiler::{CompilerFamily, passed};
@@ -130,12 +131,8 @@ impl CompileCommand {
     /// Whether a file of this name, in the working directory or the output's, could be one that the compiler makes up: they are
     /// called after the output or the source. Never a source itself, which a builder has no business to write.
     pub fn may_name_side_file(&self, name: &[u8]) -> bool {
-        let stem = |path: &[u8]| {
-            let name = file_name(path);
-            name[..name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len())].to_vec()
-        };
         let is_after = |path: &[u8]| {
-            let rest = name.strip_prefix(stem(path).as_slice());
+            let rest = name.strip_prefix(stem(path));
             rest.and_then(<[u8]>::first).is_some_and(|byte| b".-".contains(byte))
         };
         let is_source = match language_by_extension(self.family, name) {

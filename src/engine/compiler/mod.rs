@@ -8,6 +8,7 @@ mod classify;
 mod command;
 pub mod depfile;
 pub mod environment;
+pub mod names;
 pub mod native;
 pub mod options;
 mod passed;

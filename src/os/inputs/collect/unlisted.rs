@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Collector, beside, directory_of, joined};
 use crate::engine::compiler::assembled;
+use crate::engine::compiler::names::stem;
 use crate::engine::compiler::search::SearchPath;
 use crate::engine::compiler::tokens::HeaderName;
 use crate::model::job::Bytes;
@@ -160,10 +161,4 @@ impl Collector<'_> {
 fn is_profile(name: &[u8], stems: &[Vec<u8>]) -> bool {
     let is_of_unit = |name: &[u8]| stems.iter().any(|stem| name.ends_with(stem));
     name == b"default.profdata" || name.strip_suffix(b".gcda").is_some_and(is_of_unit)
-}
-
-/// A file's name without directory and extension.
-fn stem(path: &[u8]) -> &[u8] {
-    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-    &name[..name.iter().rposition(|&byte| byte == b'.').unwrap_or(name.len())]
 }
