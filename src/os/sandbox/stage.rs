@@ -5,7 +5,7 @@ use std::io;
 
 use crate::model::digest::Digest;
 use crate::model::job::{Entry, Manifest, Node};
-use crate::model::limits::{INPUT_BYTES_MAX, INPUTS_BYTES_MAX, MANIFEST_ENTRIES_MAX};
+use crate::model::limits::{INPUT_BYTES_MAX, INPUTS_BYTES_MAX, MANIFEST_ENTRIES_MAX, SYMLINKS_MAX};
 use crate::model::path::SandboxPath;
 
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +89,6 @@ pub(crate) fn digests(manifest: &Manifest) -> impl Iterator<Item = Digest> {
 
 /// Where `path` leads, as far as the manifest knows.
 pub(crate) fn resolve(manifest: &Manifest, path: &SandboxPath) -> Option<SandboxPath> {
-    /// As the kernel does.
-    const SYMLINKS_MAX: usize = 40;
     let mut left: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
     let mut at = SandboxPath::root();
     let mut n_symlinks = 0;

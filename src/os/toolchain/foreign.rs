@@ -6,21 +6,22 @@
 //! and files where a sandbox has the kernel's.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::ops::Range;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
 use crate::model::digest::DigestBuilder;
-use crate::model::limits::{COPY_BYTES, SYMLINKS_MAX, TOOLCHAIN_BYTES_MAX, TOOLCHAIN_ENTRIES_MAX};
+use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX, TOOLCHAIN_ENTRIES_MAX};
 use crate::model::path::{PathError, SandboxPath};
 use crate::model::toolchain::ToolchainNode;
 use crate::os::random;
+use crate::os::toolchain::route::Route;
 
 /// Why such an archive is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -132,30 +133,19 @@ impl Foreign {
 
     /// The file that `path` leads to inside the archive.
     pub(super) fn resolve(&self, path: &Path) -> Option<SandboxPath> {
-        let mut at = PathBuf::from("/");
-        let mut rest: Vec<OsString> = names_last_first(path);
-        let mut n_symlinks = 0;
-        while let Some(name) = rest.pop() {
-            if name == ".." {
-                at.pop();
-                continue;
-            }
-            let next = at.join(name);
+        let mut route = Route::new(path);
+        while let Some(next) = route.next() {
             match self.nodes.get(&SandboxPath::from_path(&next).ok()?) {
-                Some(ToolchainNode::Symlink { target }) if n_symlinks < SYMLINKS_MAX => {
-                    n_symlinks += 1;
-                    let target = PathBuf::from(OsString::from_vec(target.to_vec()));
-                    if target.is_absolute() {
-                        at = PathBuf::from("/");
+                Some(ToolchainNode::Symlink { target }) => {
+                    if !route.follow(Path::new(OsStr::from_bytes(target))) {
+                        return None;
                     }
-                    rest.extend(names_last_first(&target));
                 }
-                Some(ToolchainNode::Symlink { .. }) => return None,
                 // Tools that list files alone leave their directories out.
-                Some(ToolchainNode::Directory | ToolchainNode::File { .. }) | None => at = next,
+                Some(ToolchainNode::Directory | ToolchainNode::File { .. }) | None => route.enter(next),
             }
         }
-        let found = SandboxPath::from_path(&at).ok()?;
+        let found = SandboxPath::from_path(&route.end()).ok()?;
         matches!(self.nodes.get(&found), Some(ToolchainNode::File { .. })).then_some(found)
     }
 }
@@ -232,16 +222,6 @@ fn is_left_out(path: &SandboxPath) -> bool {
     let is_kernels = |first: &[u8]| matches!(first, b"proc" | b"sys" | b"dev");
     path.components().next().is_some_and(is_kernels)
         || path.components().any(|name| matches!(name, b"include" | b"include-fixed"))
-}
-
-fn names_last_first(path: &Path) -> Vec<OsString> {
-    use std::path::Component;
-    let names = path.components().rev().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    names.collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod locale;
 pub mod pack;
 pub mod probe;
 mod program;
+mod route;
 pub mod store;
 mod substitute;
 mod tree;

@@ -3,17 +3,18 @@
 //! Every entry stands at its physical path (no symlink above it), and every symlink passed is an entry of its own, so the
 //! tree resolves each path as this machine does.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::model::limits::TOOLCHAIN_ENTRIES_MAX;
 use crate::model::path::{PathError, SandboxPath};
 use crate::model::toolchain::ToolchainNode;
+use crate::os::toolchain::route::Route;
 
 #[derive(Debug, Default)]
 pub(super) struct Tree {
@@ -110,40 +111,27 @@ impl Tree {
     /// Adds what `path` leads to, with every directory and symlink on the way. None where it leads nowhere, or to something
     /// that is neither file nor directory; what there is of the way is added all the same.
     pub(super) fn add(&mut self, path: &Path) -> Result<Option<Found>, TreeError> {
-        let mut at = PathBuf::from("/");
-        let mut rest: VecDeque<OsString> = names(path);
-        let mut symlinks = 0;
-        while let Some(name) = rest.pop_front() {
-            if name == ".." {
-                at.pop();
-                continue;
-            }
-            let next = at.join(&name);
+        let mut route = Route::new(path);
+        while let Some(next) = route.next() {
             let Some(metadata) = look(&next)? else { return Ok(None) };
             if metadata.is_dir() {
                 self.insert(&next, Node::Directory)?;
-                at = next;
+                route.enter(next);
             } else if metadata.is_symlink() {
-                symlinks += 1;
                 let target = fs::read_link(&next).map_err(|source| TreeError::Look { path: next.clone(), source })?;
-                for name in names(&target).into_iter().rev() {
-                    rest.push_front(name);
-                }
-                if target.is_absolute() {
-                    at = PathBuf::from("/");
-                }
+                let goes_on = route.follow(&target);
                 self.insert(&next, Node::Symlink { target: target.into() })?;
-                if symlinks > SYMLINKS_MAX {
+                if !goes_on {
                     return Ok(None);
                 }
-            } else if metadata.is_file() && rest.is_empty() {
+            } else if metadata.is_file() && route.is_at_last() {
                 self.insert(&next, Node::File(Stamp::of(&metadata)))?;
                 return Ok(Some(Found::File(next)));
             } else {
                 return Ok(None);
             }
         }
-        Ok(Some(Found::Directory(at)))
+        Ok(Some(Found::Directory(route.end())))
     }
 
     /// Adds `path` where it leads to a file, and tells where that lies.
@@ -226,32 +214,22 @@ impl Tree {
     /// Where something named `path` goes, by the symlinks above it that are in this tree; what is not in it counts as a directory.
     /// None below a file, or where symlinks go round in circles.
     pub(super) fn place(&self, path: &Path) -> Result<Option<PathBuf>, TreeError> {
-        let mut at = PathBuf::from("/");
-        let mut rest = names(path);
-        let Some(last) = rest.pop_back() else { return Ok(Some(at)) };
-        let mut symlinks = 0;
-        while let Some(name) = rest.pop_front() {
-            if name == ".." {
-                at.pop();
-                continue;
+        let mut route = Route::new(path);
+        while let Some(next) = route.next() {
+            if route.is_at_last() {
+                return Ok(Some(next));
             }
-            let next = at.join(&name);
             match self.sources.nodes.get(&sandbox_path(&next)?).and_then(Node::leads_to) {
-                Some(Leads::Elsewhere(target)) if symlinks < SYMLINKS_MAX => {
-                    symlinks += 1;
-                    let target = Path::new(&target);
-                    for name in names(target).into_iter().rev() {
-                        rest.push_front(name);
-                    }
-                    if target.is_absolute() {
-                        at = PathBuf::from("/");
+                Some(Leads::Elsewhere(target)) => {
+                    if !route.follow(Path::new(&target)) {
+                        return Ok(None);
                     }
                 }
-                Some(_) => return Ok(None),
-                None => at = next,
+                Some(Leads::Nowhere) => return Ok(None),
+                None => route.enter(next),
             }
         }
-        Ok(Some(at.join(last)))
+        Ok(Some(route.end()))
     }
 
     /// The directories in which something of this name stands.
@@ -324,15 +302,6 @@ pub(super) fn list(directory: &Path) -> Result<Vec<OsString>, TreeError> {
     Ok(names)
 }
 
-fn names(path: &Path) -> VecDeque<OsString> {
-    let name = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsStr::from_bytes(b"..").to_owned()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    path.components().filter_map(name).collect()
-}
-
 fn look(path: &Path) -> Result<Option<fs::Metadata>, TreeError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
@@ -350,9 +319,6 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
 fn sandbox_path(path: &Path) -> Result<SandboxPath, TreeError> {
     SandboxPath::from_path(path).map_err(|source| TreeError::Name { path: path.to_owned(), source })
 }
-
-/// As many as the kernel follows in one path.
-const SYMLINKS_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests {
