@@ -70,7 +70,7 @@ scripts() {
     leave_out "shellcheck of the scripts: not installed"
     return
   fi
-  step "scripts" shellcheck --severity=warning -x -P tests -P tests/system -P tests/conformance tests/*.sh tests/*/*.sh tests/system/host \
+  step "scripts" shellcheck --severity=warning -x -P tests -P tests/system -P tests/conformance -P tests/packages tests/*.sh tests/*/*.sh tests/system/host \
     tests/conformance/front contrib/*.sh .ci/run
 }
 

@@ -2,8 +2,7 @@
 # debian.sh: run by run.sh as root on a booted machine that has systemd, a bus and bubblewrap, the packages of a version in
 # /packages/old, and those of the next in /packages/new. Ends with the first thing that is not as it should be.
 set -eu
-trap 'echo "failed: $step" >&2; journalctl --no-pager -n 30 -u "farcc*" >&2 || true' ERR
-set -E
+. "$(dirname "$0")/steps.sh"
 
 UNITS=(farcc-builder.service farcc-builder.socket farcc-scheduler.service farcc-scheduler.socket)
 PACKAGES=(farcc farcc-common farcc-builder farcc-scheduler)
@@ -42,17 +41,7 @@ main() {
   nothing_is_left
 }
 
-begin() {
-  step=$1
-  echo "-- $step"
-}
-
-fail() {
-  echo "$*" >&2
-  return 1
-}
-
-expect() { [ "$1" = "$2" ] || fail "expected '$2', found '$1'"; }
+explain() { journalctl --no-pager -n 30 -u "farcc*"; }
 
 # dpkg's own complaints are in there: scripts that fail, files that two packages have, directories not empty.
 apt_quietly() {

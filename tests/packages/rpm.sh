@@ -3,9 +3,8 @@
 # Debian that has systemd and lacks a database of RPM packages; upgrades to those of NEW, erases them, and looks at what each
 # scriptlet did. Expects a mount namespace of its own. Nothing is booted, so it is about files, users and what is enabled.
 set -eu
+. "$(dirname "$0")/steps.sh"
 root=$1 old=$2 new=$3
-trap 'echo "failed: $step" >&2' ERR
-set -E
 
 UNITS=(farcc-builder.service farcc-builder.socket farcc-scheduler.service farcc-scheduler.socket)
 PACKAGES=(farcc farcc-common farcc-builder farcc-scheduler)
@@ -32,18 +31,6 @@ main() {
   dnf_quietly "$new" remove "${PACKAGES[@]}"
   expect "left: $(find "$root/usr" "$root/etc" -name '*farcc*' -o -name builder.socket)" "left: "
 }
-
-begin() {
-  step=$1
-  echo "-- $step"
-}
-
-fail() {
-  echo "$*" >&2
-  return 1
-}
-
-expect() { [ "$1" = "$2" ] || fail "expected '$2', found '$1'"; }
 
 # What a scriptlet says is said here too.
 dnf_quietly() {

@@ -89,7 +89,7 @@ debian() {
   mkdir -p "$root/packages/old" "$root/packages/new" "$root/packages/source/vendor/zstd-sys/zstd"
   cp "$CARGO_TARGET_DIR"/deb/*.deb "$root/packages/old/"
   next_version "$root/packages"
-  cp "$here/debian.sh" "$root/packages/"
+  cp "$here/debian.sh" "$here/steps.sh" "$root/packages/"
   cp -r "$top/debian/tests" "$root/packages/source/"
   cp -r "$(sources_of_zstd)" "$root/packages/source/vendor/zstd-sys/zstd/lib"
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"

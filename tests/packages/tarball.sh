@@ -3,9 +3,8 @@
 # manager of its own, and the archive in /packages. Installs as that user, makes a farm of daemons in a home directory, compiles
 # through it, and removes everything again.
 set -eu
+. "$(dirname "$0")/steps.sh"
 host=$1 name=$2
-trap 'echo "failed: $step" >&2; dev "journalctl --user --no-pager -n 30 || true" >&2' ERR
-set -E
 
 main() {
   begin "install.sh"
@@ -35,12 +34,7 @@ main() {
   expect "left: $(comm -13 "$scratch/before" "$scratch/after")" "left: "
 }
 
-begin() {
-  step=$1
-  echo "-- $step"
-}
-
-expect() { [ "$1" = "$2" ] || { echo "expected '$2', found '$1'" >&2; return 1; }; }
+explain() { dev "journalctl --user --no-pager -n 30"; }
 
 dev() { "$host" as dev "$name" bash -euc "cd; PATH=~/.local/bin:\$PATH; $1"; }
 
