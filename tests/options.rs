@@ -18,18 +18,18 @@ use std::time::{Duration, SystemTime};
 use farcc::engine::compiler::CompilerFamily;
 use farcc::engine::compiler::options::{OPTIONS, Opt, Role, Takes};
 
-use on_a_farm::{Done, files_below, on_a_farm, paths, stats};
+use on_a_farm::{Done, files_below, paths, stats, test_on_a_farm};
 
 use CompilerFamily::{Clang, Gcc};
 
 #[test]
 fn gcc_makes_the_same_files_on_a_farm() {
-    on_a_farm("gcc_makes_the_same_files_on_a_farm", || check(Gcc));
+    test_on_a_farm("gcc_makes_the_same_files_on_a_farm", || check(Gcc));
 }
 
 #[test]
 fn clang_makes_the_same_files_on_a_farm() {
-    on_a_farm("clang_makes_the_same_files_on_a_farm", || check(Clang));
+    test_on_a_farm("clang_makes_the_same_files_on_a_farm", || check(Clang));
 }
 
 /// Files that every command finds.

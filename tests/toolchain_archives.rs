@@ -20,7 +20,7 @@ use tar::{EntryType, Header};
 
 use elsewhere::{Elsewhere, Packed, answer, clang_headers, copy, gcc_headers, inputs, libraries, subject};
 use installed::need;
-use trial::on_a_farm;
+use trial::script_on_a_farm;
 
 /// What `icecc-create-env` makes of a compiler: a bare tar.
 fn icecc_archive(compiler: &str, directory: &Path) -> PathBuf {
@@ -173,7 +173,7 @@ END
         archive.display(),
         env!("CARGO_BIN_EXE_farcc-clientd")
     );
-    on_a_farm(work.path(), &script);
+    script_on_a_farm(work.path(), &script);
     let told = fs::read_to_string(work.path().join("told")).unwrap();
     for words in ["Builder builder compiled it".to_owned(), format!(", from {}\n", archive.display())] {
         assert!(told.contains(&words), "{words}: {told}");

@@ -14,7 +14,7 @@ use farcc::os::toolchain::{PackError, package};
 
 use elsewhere::{Elsewhere, clang_headers, gcc_headers, inputs, packed, packed_with, subject};
 use installed::need;
-use trial::on_a_farm;
+use trial::script_on_a_farm;
 
 const CROSS: &str = "/usr/bin/aarch64-linux-gnu-gcc";
 const CROSS_CXX: &str = "/usr/bin/aarch64-linux-gnu-g++";
@@ -157,7 +157,7 @@ fn units_for_another_machine_are_compiled_on_a_farm() {
           rm -r plain farcc
         done
         farccctl toolchain list";
-    let said = on_a_farm(work.path(), &format!("{script} >list"));
+    let said = script_on_a_farm(work.path(), &format!("{script} >list"));
     assert!(said.contains("4 units: 4 remote, 0 local"), "{said}");
     let list = fs::read_to_string(work.path().join("list")).unwrap();
     assert_eq!(list.lines().count(), 3, "{list}");
@@ -178,7 +178,7 @@ fn units_of_a_script_stay_here_and_say_so() {
         for n in 1 2 3; do farcc ./my-gcc -c a.c -o a.o; done
         farccctl why a.c
         farccctl toolchain show my-gcc";
-    let said = on_a_farm(work.path(), &format!("{{ {script}\n }} >told"));
+    let said = script_on_a_farm(work.path(), &format!("{{ {script}\n }} >told"));
     assert!(said.contains("3 units: 0 remote, 3 local, 0 of these after a failure"), "{said}");
     let told = fs::read_to_string(work.path().join("told")).unwrap();
     let because = format!("{} is a script, not a compiler that could run elsewhere", compiler.display());

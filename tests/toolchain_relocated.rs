@@ -18,7 +18,7 @@ use farcc::os::toolchain::{PackError, package};
 
 use elsewhere::{Elsewhere, Packed, copy, gcc_headers, inputs, libraries, packed, subject};
 use installed::need;
-use trial::on_a_farm;
+use trial::script_on_a_farm;
 
 /// What the system's loader has compiled in, and what stands in its place. Names of equal length: the loader has their lengths, too.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/lib/x86_64-linux-gnu/", "/usr/lib/x86_64-linux-gnu/"];
@@ -202,6 +202,6 @@ fn a_recipe_builds_out_of_tree_on_a_farm() {
          diff -r made-by- made-by-farcc",
         sysroot.compiler()
     );
-    let said = on_a_farm(&recipe.path().join("build"), &script);
+    let said = script_on_a_farm(&recipe.path().join("build"), &script);
     assert!(said.contains("3 units: 3 remote, 0 local"), "{said}");
 }

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use on_a_farm::{Done, files_below, on_a_farm, paths, stats};
+use on_a_farm::{Done, files_below, paths, stats, test_on_a_farm};
 
 /// A directory with sources. What is compiled there is compared, and then removed.
 struct Yard {
@@ -79,7 +79,7 @@ impl Yard {
 
 #[test]
 fn the_working_directory_counts() {
-    on_a_farm("the_working_directory_counts", || {
+    test_on_a_farm("the_working_directory_counts", || {
         let yard = Yard::new();
         yard.file("s.c", "#include <config.h>\nint x = X;\n");
         yard.file("one/config.h", "#define X 1\n").file("two/config.h", "#define X 2\n");
@@ -91,7 +91,7 @@ fn the_working_directory_counts() {
 
 #[test]
 fn a_header_that_appears_earlier_is_taken() {
-    on_a_farm("a_header_that_appears_earlier_is_taken", || {
+    test_on_a_farm("a_header_that_appears_earlier_is_taken", || {
         let yard = Yard::new();
         yard.file(
             "s.c",
@@ -113,7 +113,7 @@ fn a_header_that_appears_earlier_is_taken() {
 
 #[test]
 fn a_dependency_file_names_its_own_object() {
-    on_a_farm("a_dependency_file_names_its_own_object", || {
+    test_on_a_farm("a_dependency_file_names_its_own_object", || {
         let yard = Yard::new();
         yard.file("s.c", "#include \"h.h\"\n").file("h.h", "int x;\n");
         yard.compile(
@@ -125,7 +125,7 @@ fn a_dependency_file_names_its_own_object() {
 
 #[test]
 fn the_variables_that_matter_are_there() {
-    on_a_farm("the_variables_that_matter_are_there", || {
+    test_on_a_farm("the_variables_that_matter_are_there", || {
         let yard = Yard::new();
         yard.file("s.c", "const char d[] = __DATE__ __TIME__ __TIMESTAMP__;\n").file("i/h.h", "int h;\n");
         yard.file("t.c", "#include <h.h>\n");
@@ -140,7 +140,7 @@ fn the_variables_that_matter_are_there() {
 
 #[test]
 fn files_that_the_assembler_reads_count() {
-    on_a_farm("files_that_the_assembler_reads_count", || {
+    test_on_a_farm("files_that_the_assembler_reads_count", || {
         let yard = Yard::new();
         yard.file("s.c", "__asm__(\".data\\n.incbin \\\"blob\\\"\\n\");\n").file("blob", "1");
         yard.file("t.S", ".data\n.include \"part.inc\"\n").file("part.inc", ".long 1\n");
@@ -154,7 +154,7 @@ fn files_that_the_assembler_reads_count() {
 
 #[test]
 fn the_callers_umask_counts() {
-    on_a_farm("the_callers_umask_counts", || {
+    test_on_a_farm("the_callers_umask_counts", || {
         let yard = Yard::new();
         yard.file("s.c", "int f(void) { return 1; }\n");
         for umask in ["022", "077", "002", "000"] {
@@ -165,7 +165,7 @@ fn the_callers_umask_counts() {
 
 #[test]
 fn a_precompiled_header_that_was_made_anew_counts() {
-    on_a_farm("a_precompiled_header_that_was_made_anew_counts", || {
+    test_on_a_farm("a_precompiled_header_that_was_made_anew_counts", || {
         let yard = Yard::new();
         yard.file("p.h", "#include <stdio.h>\n#define P 1\n").file("s.c", "#include \"p.h\"\nint x = P;\n");
         let [plain, _] = paths();
@@ -184,7 +184,7 @@ fn a_precompiled_header_that_was_made_anew_counts() {
 /// `../sources/s.c`, as recipes of OpenEmbedded call it.
 #[test]
 fn inputs_outside_the_working_directory_are_found() {
-    on_a_farm("inputs_outside_the_working_directory_are_found", || {
+    test_on_a_farm("inputs_outside_the_working_directory_are_found", || {
         let yard = Yard::new();
         yard.file("sources/s.c", "#include \"../common/h.h\"\n#include \"sub dir/k.h\"\nint x = H + K;\n");
         yard.file("common/h.h", "#define H 1\n")
@@ -209,7 +209,7 @@ fn inputs_outside_the_working_directory_are_found() {
 /// A compile that fails on the builder only is done once more here, and counted; one that fails everywhere is told of once.
 #[test]
 fn what_fails_on_the_builder_only_is_compiled_here() {
-    on_a_farm("what_fails_on_the_builder_only_is_compiled_here", || {
+    test_on_a_farm("what_fails_on_the_builder_only_is_compiled_here", || {
         let yard = Yard::new();
         // The assembler puts the directive together, so that nobody sees it.
         yard.file("s.c", "__asm__(\".macro m a, b\\n\\\\a\\\\b \\\"blob\\\"\\n.endm\\n.data\\nm .inc, bin\\n\");\n");
@@ -229,7 +229,7 @@ fn what_fails_on_the_builder_only_is_compiled_here() {
 /// Each decision with its reason and its builder, for whoever asks for it.
 #[test]
 fn decisions_are_visible() {
-    on_a_farm("decisions_are_visible", || {
+    test_on_a_farm("decisions_are_visible", || {
         let yard = Yard::new();
         yard.file("s.c", "int x;\n");
         let [_, farm] = paths();

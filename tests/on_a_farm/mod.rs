@@ -9,7 +9,7 @@ use std::process::Command;
 use farcc::model::report::Stats;
 
 /// Runs the test `name` once more, as the command of a farm with one builder and no local slots.
-pub(crate) fn on_a_farm(name: &str, inside: impl Fn()) {
+pub(crate) fn test_on_a_farm(name: &str, inside: impl Fn()) {
     const INSIDE: &str = "FARCC_TEST_ON_A_FARM";
     if std::env::var_os(INSIDE).is_some() {
         return inside();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Runs `script` in `directory`; what the farm says about its units. `farcc` and `farccctl` are commands in it.
 #[track_caller]
-pub(crate) fn on_a_farm(directory: &Path, script: &str) -> String {
+pub(crate) fn script_on_a_farm(directory: &Path, script: &str) -> String {
     let mut farm = Command::new(env!("CARGO_BIN_EXE_farccctl"));
     farm.args(["try", "--slots", "2", "--", "sh", "-eu", "-c", script]).current_dir(directory);
     for name in ["FARCC_SOCKET", "FARCC_LOG", "FARCC_DISABLE", "CPATH", "LANG", "LC_ALL"] {
