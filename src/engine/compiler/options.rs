@@ -205,6 +205,7 @@ const fn clang(spelling: &'static str, takes: Takes, role: Role) -> Opt {
 const LOCAL: Role = Role::Local(Reason::LocalOption);
 const MODULES: Role = Role::Local(Reason::Modules);
 const PCH: Role = Role::Local(Reason::PrecompiledHeader);
+const UNKNOWN: Role = Role::Local(Reason::UnknownOption);
 
 use Role::{Colour, Define, Linker, Query, SearchPath, Setting};
 use Takes::{Joined, JoinedOrSeparate, Nothing, Rest, Separate};
@@ -438,6 +439,10 @@ pub const OPTIONS: &[Opt] = &[
     clang("-mmlir", Separate, LOCAL),
     clang("-module", Rest, MODULES),
     clang("-mthread-model", Separate, Setting),
+    // The family would take the name and leave the value to be read as an option.
+    gcc("-mllvm", Separate, UNKNOWN),
+    gcc("-mmlir", Separate, UNKNOWN),
+    gcc("-mthread-model", Separate, UNKNOWN),
     clang("-mlinker-version=", Joined, Setting),
     opt("--param", Separate, Setting),
     opt("--param=", Joined, Setting),
@@ -788,6 +793,19 @@ mod tests {
         check(Gcc, "-finput-charset=KOI8-R", Some(LOCAL));
         check(Gcc, "-Xclang", None);
         check(Gcc, "-nonsense", None);
+    }
+
+    /// Then the value would be read as an option, or as a source.
+    #[test]
+    fn no_family_of_options_takes_a_name_without_its_value() {
+        use CompilerFamily::{Clang, Gcc};
+        for row in OPTIONS.iter().filter(|row| row.takes == Separate) {
+            for other in [Gcc, Clang].into_iter().filter(|other| row.only.is_some_and(|only| only != *other)) {
+                let found = find(other, row.spelling.as_bytes());
+                let is_left = found.is_some_and(|found| found.role == Setting && !found.takes_next);
+                assert!(!is_left, "{} of the other family", row.spelling);
+            }
+        }
     }
 
     #[test]
