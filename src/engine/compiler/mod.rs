@@ -6,6 +6,7 @@
 pub mod assembled;
 mod classify;
 mod command;
+mod comments;
 pub mod depfile;
 pub mod environment;
 pub mod names;

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::engine::compiler::assembled::{self, Reads};
+use crate::engine::compiler::comments::Comments;
 use crate::model::job::Bytes;
 
 /// The name of a header as a directive writes it.
@@ -80,6 +81,7 @@ const STARTS: [bool; 256] = {
 
 impl Scanner<'_> {
     fn run(&mut self) {
+        let mut comments = Comments::of(self.text);
         let mut at = 0;
         while let Some(ahead) = self.text[at..].iter().position(|&byte| STARTS[usize::from(byte)]) {
             at += ahead;
@@ -91,7 +93,7 @@ impl Scanner<'_> {
                 b'_' if rest.starts_with(b"__has_") => self.has_file(at),
                 b'_' if rest.starts_with(b"__DATE__") => self.scan.has_date |= self.is_whole_word(at, 8),
                 b'_' if rest.starts_with(b"__TIME__") => self.scan.has_time |= self.is_whole_word(at, 8),
-                b'.' if assembled::is_directive(rest) && !is_commented(&self.text[..at]) => {
+                b'.' if assembled::is_directive(rest) && !comments.cover(at) => {
                     self.scan.assembled.note(rest);
                 }
                 b'd' if rest.starts_with(b"dependency") => self.pragma_dependency(at),
@@ -286,19 +288,6 @@ impl Scanner<'_> {
     fn is_end_of_line(&self, at: usize) -> bool {
         matches!(self.text.get(at), None | Some(b'\n' | b'\r'))
     }
-}
-
-/// What follows `before` stands in a comment. Only comments that open on a line without a quote before them are believed: prose
-/// about assembler is common, and each unit with it would have to be preprocessed to know better.
-fn is_commented(before: &[u8]) -> bool {
-    let find = |text: &[u8], wanted: &[u8]| text.windows(2).rposition(|pair| pair == wanted);
-    let line_of = |at: usize| before[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-    let is_plain = |at: usize| !before[line_of(at)..at].contains(&b'"');
-    let line = line_of(before.len());
-    let by_line = before[line..].windows(2).position(|pair| pair == b"//").is_some_and(|at| is_plain(line + at));
-    let by_block =
-        find(before, b"/*").is_some_and(|open| find(before, b"*/").is_none_or(|close| close < open) && is_plain(open));
-    by_line || by_block
 }
 
 fn is_identifier(byte: u8) -> bool {
@@ -569,6 +558,7 @@ mod tests {
         check("/* a */ asm(\".incbin \\\"x\\\"\"); /* b */", "x", "", false, false);
         check("char u[] = \"http://\"; asm(\".incbin x\");", "", "", false, true);
         check("x.include = 1; y.includes; z.incbinary", "", "", false, true);
+        check(&"/* .incbin */\n".repeat(100_000), "", "", false, false);
     }
 
     #[test]
