@@ -215,6 +215,10 @@ pub const CLIENT_IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 /// Compilers that a client daemon remembers, each with its options and variables. A build that sets another `PATH` for each unit
 /// goes beyond; then those that nobody waits for are forgotten.
 pub const TOOLCHAINS_KNOWN_MAX: usize = 512;
+/// Classes of commands of which a client daemon remembers that builders' compilers run them alike, and what `native` means to them.
+/// A build has some dozen; one that gives each unit an option of its own (`-frandom-seed=`) has as many as units. Each is a
+/// command's words: some kilobytes.
+pub const COMMAND_CLASSES_KNOWN_MAX: usize = 1024;
 /// One answer of a compiler driver. gcc's macro list has 15 kB, clang's `-v -###` a few.
 pub const DRIVER_ANSWER_BYTES_MAX: usize = 4 << 20;
 /// A driver answers in milliseconds; a cold disk may take seconds.

@@ -3,6 +3,7 @@
 pub mod causes;
 pub mod digest;
 pub mod exit;
+pub mod generations;
 pub mod id;
 pub mod job;
 pub mod limits;

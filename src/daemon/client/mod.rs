@@ -1,6 +1,7 @@
 //! The client daemon's shell: wrappers on one side, scheduler and builders on the other, one
 //! [`Client`](crate::engine::client::Client) between.
 
+mod classes;
 mod driver;
 mod forecast;
 mod ledger;

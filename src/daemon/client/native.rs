@@ -1,14 +1,13 @@
 //! Finds out what `native` means to a compiler on this machine, once for each class of commands.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
+use super::classes::ByClass;
 use crate::engine::compiler::{Native, native};
 use crate::model::job::Bytes;
 use crate::model::reason::{Reason, Why};
@@ -16,19 +15,15 @@ use crate::model::toolchain::ToolchainId;
 use crate::os::inputs::Unit as Wanted;
 use crate::os::process::{Command, Output, SpawnError};
 
-/// By toolchain and class of commands. None: not understood.
+/// None: not understood.
 #[derive(Debug, Default)]
-pub(super) struct Natives(Mutex<BTreeMap<(ToolchainId, Vec<Bytes>), Answer>>);
-
-/// Empty until somebody has asked.
-type Answer = Arc<OnceCell<Option<Arc<Native>>>>;
+pub(super) struct Natives(ByClass<Option<Arc<Native>>>);
 
 impl Natives {
     /// # Errors
     /// [`Reason::Native`]
     pub(super) async fn resolve(&self, toolchain: ToolchainId, wanted: &Wanted) -> Result<Arc<Native>, Why> {
-        let key = (toolchain, wanted.command.class_words());
-        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let answer = self.0.of(toolchain, wanted.command.class_words());
         let ask = async || {
             let family = wanted.command.family;
             let wanted = wanted.clone();

@@ -1,20 +1,20 @@
 //! One attempt to compile a unit at a builder: send what is missing, take the result, believe it only if it is what was predicted.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::Response;
 use hyper::body::Incoming;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::classes::ByClass;
 use super::native::run_here;
 use super::pool::Warm;
 use super::prepare::{ExpectedOutput, OutputRole, Unit, Workbench};
@@ -30,7 +30,6 @@ use crate::model::job::{Bytes, Compilation, Ending, JobLimits, JobSpec, Node, Ou
 use crate::model::limits::{JOB_OUTPUT_BYTES_MAX, JOB_WALL_MAX};
 use crate::model::path::SandboxPath;
 use crate::model::reason::{Reason, Why};
-use crate::model::toolchain::ToolchainId;
 use crate::os::inputs::Inputs;
 use crate::os::net::{self, Body, FrameReader, FrameWriter, StreamError};
 use crate::os::systemd::messages;
@@ -66,18 +65,8 @@ const OFFER_ANSWER_MAX: Duration = Duration::from_secs(120);
 /// A piece of a toolchain that is not taken for so long, or an archive that is not judged, will not be.
 const UPLOAD_STALL_MAX: Duration = Duration::from_secs(30);
 
-/// Classes of commands for which `-###` was compared inside and outside, each once.
-#[derive(Debug, Default)]
-pub(super) struct Proofs(Mutex<BTreeMap<(ToolchainId, Vec<Bytes>), Proof>>);
-
-/// Empty until somebody has compared.
-type Proof = Arc<OnceCell<Result<(), Why>>>;
-
-impl Proofs {
-    fn of(&self, toolchain: ToolchainId, class: Vec<Bytes>) -> Proof {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((toolchain, class)).or_default().clone()
-    }
-}
+/// What came of comparing `-###` inside and outside.
+pub(super) type Proofs = ByClass<Result<(), Why>>;
 
 /// What a builder is to run.
 struct Order {

@@ -1,8 +1,7 @@
 //! What is known about files and directories of this machine, by their stat identity.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, Metadata};
-use std::hash::Hash;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::compiler::tokens::{self, Scan, Uses};
 use crate::model::digest::Digest;
+use crate::model::generations::Generations;
 use crate::model::job::FileTime;
 use crate::model::limits::{
     INPUT_BYTES_MAX, LISTING_NAMES_MAX, RACY_WINDOW, SCAN_CACHE_DIRECTORIES_MAX, SCAN_CACHE_FILES_MAX,
@@ -180,50 +180,9 @@ fn list(path: &[u8]) -> Listing {
     Some(names)
 }
 
-/// A bounded map that forgets what was not asked for lately: when the young generation is full it becomes the old one.
-#[derive(Debug)]
-struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
-    max: usize,
-}
-
-impl<K: Hash + Eq + Copy, V: Clone> Generations<K, V> {
-    fn new(max: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), max }
-    }
-
-    fn find(&mut self, key: &K) -> Option<V> {
-        if let Some(value) = self.young.get(key) {
-            return Some(value.clone());
-        }
-        let value = self.old.remove(key)?;
-        self.remember(*key, value.clone());
-        Some(value)
-    }
-
-    fn remember(&mut self, key: K, value: V) {
-        if self.young.len() >= self.max / 2 {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn generations_stay_bounded_and_keep_what_is_used() {
-        let mut map = Generations::new(8);
-        for key in 0..100 {
-            map.remember(key, key);
-            assert_eq!(map.find(&0), Some(0), "after {key}");
-            assert!(map.young.len() + map.old.len() <= 8);
-        }
-        assert_eq!(map.find(&50), None);
-    }
 
     #[test]
     fn a_file_just_written_is_not_remembered() {
