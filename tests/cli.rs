@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fake_daemon;
+mod heeding;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -22,13 +23,14 @@ use farcc::model::reason::{Reason, Why};
 use farcc::model::report::{BuilderReport, ClientStatus, FarmReport, Outcome, Stats, Times, UnitRecord};
 
 use fake_daemon::FakeDaemon;
+use heeding::heeding;
 
 const FARCCCTL: &str = env!("CARGO_BIN_EXE_farccctl");
 const FARCC: &str = env!("CARGO_BIN_EXE_farcc");
 
 /// `farccctl WORDS…`, with nothing of the caller's farcc.
 fn farccctl(words: &[&str]) -> Command {
-    let mut command = Command::new(FARCCCTL);
+    let mut command = heeding(FARCCCTL);
     command.args(words).env("FARCC_SOCKET", "/nonexistent");
     for name in ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "FARCC_TOKEN", "FARCC_SCHEDULER_URL", "FARCC_DISABLE"] {
         command.env_remove(name);
@@ -439,14 +441,8 @@ fn a_unit_that_reads_other_files_than_last_time() {
 #[test]
 fn an_interrupted_farm_leaves_nothing() {
     let farms = Farms::new();
-    let command = farms.command(&["--", "sh", "-c", "echo up; read line"]);
-    // Whoever runs the tests may ignore interruptions, and what is ignored stays so.
-    let mut heeding = Command::new("env");
-    let mut child = heeding
-        .arg("--default-signal=INT")
-        .arg(command.get_program())
-        .args(command.get_args())
-        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+    let mut child = farms
+        .command(&["--", "sh", "-c", "echo up; read line"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -518,7 +514,7 @@ fn an_interruption_is_heard_while_daemons_start() {
         started.display()
     );
     let program = with_daemons(place.path(), &script);
-    let mut child = Command::new(program)
+    let mut child = heeding(program)
         .args(["try", "--", "true"])
         .env("TMPDIR", farms.dir.path())
         .stderr(Stdio::null())

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fake_daemon;
+mod heeding;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,6 +23,7 @@ use farcc::model::job::Ending;
 use farcc::model::reason::{Reason, Why};
 
 use fake_daemon::{Conversation, FakeDaemon, blob, compile_request, finished, output};
+use heeding::heeding;
 
 const FARCC: &str = env!("CARGO_BIN_EXE_farcc");
 
@@ -83,7 +85,7 @@ impl Place {
 
     /// `program` started here, knowing nothing of any daemon.
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let mut command = heeding(program);
         command.current_dir(self.dir.path()).env("FARCC_AUTOSTART", "0").env("LC_ALL", "C");
         for name in ["FARCC_LOG", "FARCC_DISABLE", "FARCC_LEVEL", "FARCC_SOCKET", "XDG_RUNTIME_DIR", "MAKEFLAGS"] {
             command.env_remove(name);
