@@ -112,6 +112,11 @@ const BY_HAND: &[(Option<CompilerFamily>, &str)] = &[
     (None, "-O2 -mtune=native -g -c t.c"),
     (None, "-O2 -fPIC -march=native -mno-avx -c t.c"),
     (Some(Gcc), "-O2 -fdump-tree-all -fdump-ipa-all -c t.c -o o/other.o"),
+    (Some(Gcc), "-O2 -fdump-tree-optimized-graph -fdump-final-insns -fdump-statistics -fdump-earlydebug -c t.c"),
+    (
+        Some(Gcc),
+        "-O1 -fanalyzer -fdump-analyzer-supergraph -fdump-analyzer-json -fdump-analyzer-exploded-nodes-2 -c t.c",
+    ),
     (Some(Gcc), "-O2 -fverbose-asm -MD -S t.c"),
     (Some(Gcc), "-O2 -fdump-rtl-all -c t.c -o o/other.o"),
     (None, "-O2 -flto -frandom-seed=1 -march=native -c t.c"),

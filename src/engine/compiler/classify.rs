@@ -424,7 +424,7 @@ fn language_by_name(name: &[u8]) -> Option<Result<Language, Why>> {
 }
 
 /// None: nothing that either driver would compile.
-pub(super) fn language_by_extension(family: CompilerFamily, path: &[u8]) -> Option<Result<Language, Why>> {
+fn language_by_extension(family: CompilerFamily, path: &[u8]) -> Option<Result<Language, Why>> {
     let name = file_name(path);
     let dot = name.iter().rposition(|&byte| byte == b'.')?;
     let extension = std::str::from_utf8(&name[dot + 1..]).ok()?;

@@ -1,11 +1,9 @@
 //! A compile command as understood, and the other command lines that follow from it.
 
-use crate::engine::compiler::classify::language_by_extension;
 use crate::engine::compiler::environment::Terminal;
-use crate::engine::compiler::names::stem;
 use crate::engine::compiler::native::{Native, SPECS_PATH};
 use crate::engine::compiler::options::Role;
-use crate::engine::compiler::{CompilerFamily, passed};
+use crate::engine::compiler::{CompilerFamily, passed, side_files};
 use crate::model::job::Bytes;
 
 /// What the source is.
@@ -129,17 +127,9 @@ impl CompileCommand {
     }
 
     /// Whether a file of this name, in the working directory or the output's, could be one that the compiler makes up: they are
-    /// called after the output or the source. Never a source itself, which a builder has no business to write.
+    /// called after the output or the source.
     pub fn may_name_side_file(&self, name: &[u8]) -> bool {
-        let is_after = |path: &[u8]| {
-            let rest = name.strip_prefix(stem(path));
-            rest.and_then(<[u8]>::first).is_some_and(|byte| b".-".contains(byte))
-        };
-        let is_source = match language_by_extension(self.family, name) {
-            Some(Ok(Language::PreprocessedC | Language::PreprocessedCxx | Language::Assembler)) | None => false,
-            Some(_) => !name.ends_with(b".bc") && !is_dump(name),
-        };
-        self.has_side_files && !is_source && (is_after(&self.output) || is_after(&self.source))
+        self.has_side_files && [&self.output, &self.source].iter().any(|path| side_files::may_be_made_of(path, name))
     }
 
     /// True where the object is made by the assembler, a program of its own.
@@ -416,16 +406,6 @@ impl CompileCommand {
         }
         words.push(Bytes::from(self.stage.option()));
         words
-    }
-}
-
-/// gcc's `NAME.081i.cp`, of the pass `cp`, is no C++.
-fn is_dump(name: &[u8]) -> bool {
-    match name.rsplit(|&byte| byte == b'.').nth(1) {
-        Some([number @ .., kind]) => {
-            b"tirl".contains(kind) && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
-        }
-        _ => false,
     }
 }
 

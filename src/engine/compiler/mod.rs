@@ -16,6 +16,7 @@ mod passed;
 mod probe;
 mod response;
 pub mod search;
+mod side_files;
 mod switches;
 pub mod tokens;
 
