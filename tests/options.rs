@@ -112,6 +112,8 @@ const BY_HAND: &[(Option<CompilerFamily>, &str)] = &[
     (None, "-O2 -mtune=native -g -c t.c"),
     (None, "-O2 -fPIC -march=native -mno-avx -c t.c"),
     (Some(Gcc), "-O2 -fdump-tree-all -fdump-ipa-all -c t.c -o o/other.o"),
+    // More files than descriptors go with one message.
+    (Some(Gcc), "-O2 -fdump-tree-all-graph -fdump-ipa-all-graph -fdump-rtl-all-graph -c t.c"),
     (Some(Gcc), "-O2 -fdump-tree-optimized-graph -fdump-final-insns -fdump-statistics -fdump-earlydebug -c t.c"),
     (
         Some(Gcc),

@@ -90,8 +90,9 @@ pub const DAEMON_SILENCE_MAX: Duration = Duration::from_secs(3);
 pub const AUTOSTART_MAX: Duration = Duration::from_secs(3);
 /// Requests a client daemon holds at once; `make -j` of every user of a big machine stays below it.
 pub const REQUESTS_MAX: usize = 16_384;
-/// Files handed to a wrapper in one message: the kernel takes 253 descriptors at a time, no compile writes more than a dozen.
-pub const OUTPUT_FILES_MAX: usize = 200;
+/// Files that one job may make: gcc's dumps of one unit are some two hundred, and as many graphs of them. The wrapper holds a
+/// descriptor of each, and as a rule may have 1,024.
+pub const OUTPUT_FILES_MAX: usize = 900;
 /// The kernel's SCM_MAX_FD: room for whatever a peer may send in one message.
 pub const DESCRIPTORS_PER_MESSAGE_MAX: usize = 253;
 /// After a wrapper has started a daemon, the next start must wait this long: one that cannot start is not started for each unit.

@@ -171,7 +171,7 @@ impl Link {
         }
     }
 
-    /// Descriptors that have come so far. They come with the first byte of the message that needs them, but one read may
+    /// Descriptors that have come so far. They come with the first bytes of the message that needs them, but one read may
     /// bring earlier messages along: so whoever gets that message asks.
     pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
         take(&mut self.descriptors)

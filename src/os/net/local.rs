@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use crate::engine::wire::frame::{self, FrameDecoder, FrameError};
 use crate::engine::wire::local::{GREETING, LOCAL_VERSION};
-use crate::model::limits::OUTPUT_FILES_MAX;
+use crate::model::limits::DESCRIPTORS_PER_MESSAGE_MAX;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -90,21 +90,26 @@ impl LocalStream {
         self.received.drain(..).collect()
     }
 
-    /// Sends one message; `fds` arrive with its first byte.
+    /// Sends one message; `fds` arrive with its first bytes, as many with each as the kernel takes at once.
     ///
     /// # Errors
-    /// Where the wrapper is gone.
+    /// Where the wrapper is gone, or there are more `fds` than the message has bytes for.
     pub async fn send<M: Serialize>(&mut self, message: &M, fds: &[BorrowedFd<'_>]) -> Result<(), LocalError> {
         let bytes = frame::encode(message)?;
+        let mut lots = fds.chunks(DESCRIPTORS_PER_MESSAGE_MAX);
         let mut n_sent = 0;
         while n_sent < bytes.len() {
-            let attached = if n_sent == 0 { fds } else { &[] };
+            let attached = lots.next().unwrap_or_default();
+            let end = if lots.len() == 0 { bytes.len() } else { n_sent + 1 };
             n_sent += self
                 .stream
-                .async_io(Interest::WRITABLE, || send_once(&self.stream, &bytes[n_sent..], attached))
+                .async_io(Interest::WRITABLE, || send_once(&self.stream, &bytes[n_sent..end], attached))
                 .await?;
         }
-        Ok(())
+        match lots.len() {
+            0 => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message").into()),
+        }
     }
 
     async fn receive(&mut self, bytes: &mut [u8]) -> Result<usize, LocalError> {
@@ -116,10 +121,10 @@ impl LocalStream {
 }
 
 fn send_once(stream: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(OUTPUT_FILES_MAX))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
+        return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(sendmsg(stream.as_fd(), &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
 }
@@ -139,7 +144,32 @@ fn receive_once(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Vec
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
+    use crate::engine::wire::local::FromDaemon;
+    use crate::os::local::Link;
+
+    /// All of them, in order, and before the message is whole.
+    #[tokio::test]
+    async fn more_descriptors_than_the_kernel_takes_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let wrapper = std::thread::spawn(move || {
+            let mut link = Link::connect(&socket).unwrap();
+            assert_eq!(link.receive().unwrap(), FromDaemon::SignOfLife);
+            link.take_descriptors()
+        });
+        let files = [(); 3].map(|()| tempfile::tempfile().unwrap());
+        let inode = |file: &std::fs::File| file.metadata().unwrap().ino();
+        let sent: Vec<_> = files.iter().cycle().take(2 * DESCRIPTORS_PER_MESSAGE_MAX + 1).collect();
+        let (stream, _) = listener.accept().await.unwrap();
+        let fds: Vec<_> = sent.iter().map(|file| file.as_fd()).collect();
+        LocalStream::new(stream).send(&FromDaemon::SignOfLife, &fds).await.unwrap();
+        let received: Vec<_> = wrapper.join().unwrap().into_iter().map(std::fs::File::from).collect();
+        assert_eq!(received.iter().map(inode).collect::<Vec<_>>(), sent.into_iter().map(inode).collect::<Vec<_>>());
+    }
 
     #[tokio::test]
     async fn descriptors_travel_with_their_message() {
