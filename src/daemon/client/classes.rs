@@ -12,7 +12,10 @@ use crate::model::toolchain::ToolchainId;
 
 /// Forgets classes that were not asked for lately; whoever needs one finds it out again.
 #[derive(Debug)]
-pub(super) struct ByClass<T>(Mutex<Generations<(ToolchainId, Vec<Bytes>), Arc<OnceCell<T>>>>);
+pub(super) struct ByClass<T>(Mutex<Generations<Class, Arc<OnceCell<T>>>>);
+
+/// A toolchain, and the words that matter.
+type Class = (ToolchainId, Vec<Bytes>);
 
 impl<T> Default for ByClass<T> {
     fn default() -> Self {
@@ -22,8 +25,8 @@ impl<T> Default for ByClass<T> {
 
 impl<T> ByClass<T> {
     /// Empty until somebody has found out; those who come meanwhile wait for that.
-    pub(super) fn of(&self, toolchain: ToolchainId, class: Vec<Bytes>) -> Arc<OnceCell<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).find_or_default((toolchain, class))
+    pub(super) fn of(&self, toolchain: ToolchainId, words: Vec<Bytes>) -> Arc<OnceCell<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).find_or_default((toolchain, words))
     }
 }
 

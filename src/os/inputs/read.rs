@@ -31,7 +31,7 @@ impl ReadFile {
 }
 
 /// The files of `read` that `is_first` picks, and all that those lead to.
-pub(super) fn with_included<'a>(read: &'a [ReadFile], is_first: impl Fn(&ReadFile) -> bool) -> Vec<&'a ReadFile> {
+pub(super) fn with_included(read: &[ReadFile], is_first: impl Fn(&ReadFile) -> bool) -> Vec<&ReadFile> {
     let (mut ahead, mut others): (Vec<_>, Vec<_>) = read.iter().partition(|file| is_first(file));
     let mut found = Vec::new();
     while let Some(file) = ahead.pop() {
