@@ -3,8 +3,8 @@
 use crate::farm::{BUILDERS, CLIENT, Host, SCHEDULER, eventually, farm};
 
 /// May drain builders, by a rule of polkit's. Somebody else may not.
-const OPERATOR: &str = "operator";
-const SOMEBODY: &str = "somebody";
+const OPERATOR: &str = "farmer";
+const SOMEBODY: &str = "visitor";
 
 #[test]
 fn polkit_says_who_may_drain() {

@@ -12,7 +12,8 @@ use crate::farm::CLIENT;
 pub(crate) enum Part {
     /// Everything, jemalloc with its configure script included.
     Whole,
-    /// Without jemalloc and without optimization, for builds that are made many times: farcc has as much to do, compilers less.
+    /// Without jemalloc, optimization and debug information, for builds that are made many times: farcc has as much to do, compilers
+    /// less.
     WithoutAllocator,
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn start(part: Part, compiler: &str, variables: &str) -> Running {
     // Redis compiles with `-flto` unless told otherwise, and two of such objects always differ: gcc puts a random number in each.
     let options = match part {
         Part::Whole => "OPTIMIZATION=-O2",
-        Part::WithoutAllocator => "OPTIMIZATION=-O0 MALLOC=libc",
+        Part::WithoutAllocator => "OPTIMIZATION=-O0 DEBUG= MALLOC=libc",
     };
     let script =
         format!("cd ~/redis && {ENVIRONMENT} {variables} make V=1 {options} CC='{compiler}' -j8 >../make.log 2>&1");
