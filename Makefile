@@ -146,6 +146,10 @@ faults:
 conformance:
 	tests/conformance/run.sh $(PACKAGES)
 
+# The commands of docs/recipes.md, in a project of each build system that can be had here.
+recipes:
+	tests/recipes/run.sh
+
 bench:
 	tests/bench.sh
 
@@ -169,4 +173,4 @@ clean:
 	$(CARGO) clean
 
 .PHONY: all install install-programs install-client install-system install-home install-completions install-man announce demo check check-fast \
-    system-test package-test faults conformance bench dist deb rpm tarball clean
+    system-test package-test faults conformance recipes bench dist deb rpm tarball clean

@@ -36,6 +36,7 @@ main() {
     step "size of the wrapper" wrapper_is_small
     step "demo" tests/demo.sh
     step "conformance of one package" tests/conformance/run.sh lua5.4/gcc
+    step "recipes" tests/recipes/run.sh
     if is_root; then
       step "system test" tests/system/run.sh
     else
@@ -70,7 +71,7 @@ scripts() {
     leave_out "shellcheck of the scripts: not installed"
     return
   fi
-  step "scripts" shellcheck --severity=warning -x -P tests -P tests/system -P tests/conformance -P tests/packages tests/*.sh tests/*/*.sh tests/system/host \
+  step "scripts" shellcheck --severity=warning -x -P tests -P tests/system -P tests/conformance -P tests/packages -P tests/recipes tests/*.sh tests/*/*.sh tests/system/host \
     tests/conformance/front contrib/*.sh .ci/run
 }
 
