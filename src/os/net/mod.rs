@@ -1,6 +1,7 @@
 //! The farm's links: TCP, TLS with pinned self-made certificates, HTTP/2, frames in bodies. And the local socket.
 
 mod connect;
+pub mod dial;
 mod identity;
 mod listen;
 pub mod local;
