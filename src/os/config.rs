@@ -13,8 +13,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::engine::config::{
-    BuilderConfig, Checked, ClientConfig, ConfigError, Document, Facts, SchedulerConfig, Scope, Secret, from_variables,
-    merge, parse,
+    BuilderConfig, Checked, ClientConfig, ConfigError, Document, Facts, Import, Origins, Part, SchedulerConfig, Scope,
+    Secret, convert, from_variables, merge, parse, recognise,
 };
 use crate::model::limits::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX, TOKEN_BYTES_GENERATED};
 use crate::os::systemd::credentials;
@@ -141,6 +141,53 @@ pub fn files(sources: &Sources, role: &str) -> Result<Vec<PathBuf>, LoadError> {
     Ok(files)
 }
 
+/// Which file and line said what of `role`'s configuration.
+///
+/// # Errors
+/// The first file that cannot be read.
+pub fn origins(sources: &Sources, role: &str) -> Result<Origins, LoadError> {
+    let (document, _) = collect(sources, role)?;
+    Ok(Origins::of(&document))
+}
+
+/// The files that tokens of `role` are kept in: configuration that has one written out, and files that it names.
+///
+/// # Errors
+/// The first configuration file that cannot be read.
+pub fn secret_files(sources: &Sources, role: &str) -> Result<Vec<PathBuf>, LoadError> {
+    let (document, facts) = collect(sources, role)?;
+    let mut files: Vec<_> = Origins::of(&document).files_with_tokens().map(PathBuf::from).collect();
+    files.extend(facts.token_files(&document));
+    files.dedup();
+    Ok(files)
+}
+
+/// Why a file of sccache's does not become one of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("{}: this could be a client's file, a scheduler's or a builder's; --role says whose it is", .0.display())]
+    Unrecognised(PathBuf),
+}
+
+impl From<ConfigError> for ImportError {
+    fn from(error: ConfigError) -> Self {
+        Self::Load(error.into())
+    }
+}
+
+/// Makes of `file` one of ours; whose it is, it mostly says itself.
+///
+/// # Errors
+/// A file that cannot be read, that says nothing which we could act on, or that could be anybody's.
+pub fn import(sources: &Sources, file: &Path, part: Option<Part>) -> Result<(Part, Import), ImportError> {
+    let document = parse(&file.display().to_string(), &read(file)?)?;
+    let part = part.or_else(|| recognise(&document)).ok_or_else(|| ImportError::Unrecognised(file.to_owned()))?;
+    let facts = facts(&Sources { file: Some(file.to_owned()), ..sources.clone() }, part.name(), &document)?;
+    Ok((part, convert(part, document, &facts)?))
+}
+
 fn collect(sources: &Sources, role: &str) -> Result<(Document, Facts), LoadError> {
     let mut layers = Vec::new();
     for file in files(sources, role)? {
@@ -150,21 +197,18 @@ fn collect(sources: &Sources, role: &str) -> Result<(Document, Facts), LoadError
     let scope = if role == "client" && sources.file.is_none() { Scope::Client } else { Scope::LogOnly };
     layers.push(from_variables(scope, &sources.variables));
     let document = merge(layers);
-    let mut facts = facts(sources, role)?;
-    for path in facts.token_files(&document) {
-        let secret = read_token(&path);
-        facts.tokens.insert(path, secret);
-    }
+    let facts = facts(sources, role, &document)?;
     Ok((document, facts))
 }
 
-fn facts(sources: &Sources, role: &str) -> Result<Facts, LoadError> {
+/// What `document` leaves to this machine.
+fn facts(sources: &Sources, role: &str, document: &Document) -> Result<Facts, LoadError> {
     let main_file = match &sources.file {
         Some(file) => file.clone(),
         None => sources.root.join("etc/farcc").join(format!("{role}.toml")),
     };
     let xdg = |name| if role == "client" { sources.directory(name).map(|path| path.join("farcc")) } else { None };
-    Ok(Facts {
+    let mut facts = Facts {
         main_file: main_file.display().to_string(),
         cpus: sources.cpus,
         host_name: sources.host_name.clone(),
@@ -177,7 +221,12 @@ fn facts(sources: &Sources, role: &str) -> Result<Facts, LoadError> {
             None => BTreeMap::new(),
         },
         tokens: BTreeMap::new(),
-    })
+    };
+    for path in facts.token_files(document) {
+        let secret = read_token(&path);
+        facts.tokens.insert(path, secret);
+    }
+    Ok(facts)
 }
 
 fn home(sources: &Sources) -> Option<PathBuf> {
@@ -267,7 +316,12 @@ pub fn scheduler_tokens(config: &SchedulerConfig) -> Result<SchedulerTokens, Tok
 
 /// A token nobody can guess, of letters and digits only.
 pub fn generate_token() -> io::Result<Secret> {
-    let mut bytes = [0; TOKEN_BYTES_GENERATED];
+    generate_token_of(TOKEN_BYTES_GENERATED)
+}
+
+/// As [`generate_token`], of so many random bytes, at least one.
+pub fn generate_token_of(n_bytes: usize) -> io::Result<Secret> {
+    let mut bytes = vec![0; n_bytes];
     let mut filled = 0;
     while filled < bytes.len() {
         filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;

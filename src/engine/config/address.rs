@@ -2,7 +2,7 @@
 //!
 //! Names are kept as names: they are resolved at each connection, so that an address may change.
 
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 use std::str::FromStr;
 
@@ -59,6 +59,19 @@ impl HostPort {
     /// Whether every interface is meant, so that others cannot use it as a destination.
     pub fn is_wildcard(&self) -> bool {
         matches!(self.host.as_str(), "::" | "0.0.0.0")
+    }
+
+    /// The address where it is one and not a name; `localhost` is one everywhere.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.host.as_str() {
+            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+            host => host.parse().ok(),
+        }
+    }
+
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_loopback())
     }
 }
 
@@ -185,6 +198,13 @@ mod tests {
         assert_eq!(url("farm:9"), Ok(("farm:9".into(), false)));
         assert_eq!(url("ftp://farm"), Err(AddressError::Scheme("ftp".into())));
         assert_eq!(url("https://farm/api"), Err(AddressError::Path("/api".into())));
+    }
+
+    #[test]
+    fn loopback_is_known_by_every_name() {
+        let is_loopback = |host: &str| HostPort::new(host, 1).is_loopback();
+        assert!(["127.0.0.1", "127.1.2.3", "::1", "localhost"].iter().all(|host| is_loopback(host)));
+        assert!(!["192.0.2.1", "::", "farm", "localhost.example"].iter().any(|host| is_loopback(host)));
     }
 
     #[test]

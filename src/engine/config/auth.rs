@@ -20,6 +20,9 @@ pub(super) struct Section {
 const NOT_SUPPORTED: &[&str] =
     &["jwt_validate", "jwt_hs256", "jwt_token", "mozilla", "proxy_token", "oauth2_code_grant_pkce", "oauth2_implicit"];
 
+/// sccache's word for none at all.
+const INSECURE: &str = "DANGEROUSLY_INSECURE";
+
 /// The token that `section` names, or a credential where it is silent.
 pub(super) fn token(reader: &mut Reader, section: Section, facts: &Facts) -> Result<Option<Secret>, ConfigError> {
     let kind = reader.text(section.kind)?;
@@ -47,10 +50,15 @@ pub(super) fn token(reader: &mut Reader, section: Section, facts: &Facts) -> Res
     Ok(secret.map(|secret| secret.value))
 }
 
+/// Whether sccache has this kind of authentication and farcc has not.
+pub(super) fn is_other_kind(kind: &str) -> bool {
+    kind == INSECURE || NOT_SUPPORTED.contains(&kind)
+}
+
 fn check_kind(kind: &Found<String>, section: Section) -> Result<(), ConfigError> {
     match kind.value.as_str() {
         "token" => Ok(()),
-        "DANGEROUSLY_INSECURE" => Err(kind.fail(Problem::Insecure)),
+        INSECURE => Err(kind.fail(Problem::Insecure)),
         other if NOT_SUPPORTED.contains(&other) => Err(kind.fail(Problem::AuthNotSupported(other.to_owned()))),
         other => Err(kind.fail(Problem::AuthType { section: section.name.to_owned(), found: other.to_owned() })),
     }

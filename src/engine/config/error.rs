@@ -78,6 +78,11 @@ pub enum Advice {
     PlainHttp,
     /// A scheduler without a token: no scheduler.
     NoToken,
+    /// Only of files that are imported.
+    AuthLeftOut {
+        section: &'static str,
+        kind: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -95,6 +100,11 @@ impl fmt::Display for Warning {
             Advice::NoToken => f.write_str(
                 "there is no token for this scheduler, so everything is compiled here; \
                  give it in [dist.auth], or run `farccctl farm join` with an invitation",
+            ),
+            Advice::AuthLeftOut { section, kind } => write!(
+                f,
+                "authentication of type \"{kind}\" is not supported, so [{section}] is left out: \
+                 schedulers make tokens of their own, and `farccctl farm invite` hands them on"
             ),
             Advice::PlainHttp => f.write_str("http:// is taken as https://; farcc encrypts every connection"),
         }
