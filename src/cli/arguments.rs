@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::engine::config::Part;
+
 /// Look at farcc, set it up, try it out
 #[derive(Parser, Debug)]
 #[command(name = "farccctl", version, after_help = "See farccctl(1).", max_term_width = 100)]
@@ -40,7 +42,11 @@ pub(crate) enum Command {
     Cancel(CancelOptions),
     /// Compile everything on this machine until `resume`
     Pause,
-    /// Look at configuration files
+    /// Find what is wrong on this machine, and say how to mend it
+    Doctor(DoctorOptions),
+    /// A number for `make -j`: what the farm and this machine can do at a time
+    JobsWanted(JobsWantedOptions),
+    /// Look at configuration files, or bring some along from sccache
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -55,7 +61,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: FarmCommand,
     },
-    /// Make tokens
+    /// Make tokens, or try one out
     Auth {
         #[command(subcommand)]
         command: AuthCommand,
@@ -64,6 +70,9 @@ pub(crate) enum Command {
     Try(TryOptions),
     /// End the client daemon; the next compile starts it again
     Stop,
+    /// Whether this user could run jobs; for `doctor`
+    #[command(hide = true)]
+    SandboxCheck(SandboxCheckOptions),
     /// What a shell needs to complete farccctl's command lines; for packages
     #[command(hide = true)]
     Completions {
@@ -119,6 +128,18 @@ pub(crate) struct JobsOptions {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct DoctorOptions {
+    /// Which part of farcc; without it, the client and every daemon that is set up here
+    pub(crate) role: Option<Role>,
+    /// This file instead of those that are looked for
+    #[arg(long, value_name = "FILE", requires = "role")]
+    pub(crate) config: Option<PathBuf>,
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct DrainOptions {
     /// Name of a builder, or the first digits of its id
     pub(crate) builder: Option<String>,
@@ -158,10 +179,54 @@ pub(crate) struct CancelOptions {
     pub(crate) job: String,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct SandboxCheckOptions {
+    #[arg(long)]
+    pub(crate) bwrap: PathBuf,
+    /// Where to work, first choice first
+    #[arg(required = true)]
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JobsWantedOptions {
+    /// As a JSON document, with what the number is made of
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum ConfigCommand {
     /// Read what the daemons would read, and show what it means
     Check(CheckOptions),
+    /// Every setting in effect, and which line says so
+    Show(ShowConfigOptions),
+    /// Make a configuration file of farcc's of one of sccache's or sccache-dist's
+    Import(ImportOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowConfigOptions {
+    /// Whose configuration; without it, the client's and that of every daemon that has one here
+    pub(crate) role: Option<Role>,
+    /// This file instead of those that are looked for
+    #[arg(long, value_name = "FILE", requires = "role")]
+    pub(crate) config: Option<PathBuf>,
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportOptions {
+    /// The file: ~/.config/sccache/config, or what `sccache-dist` got by --config
+    pub(crate) file: PathBuf,
+    /// Whose it is, where it does not say so itself
+    #[arg(long)]
+    pub(crate) role: Option<Role>,
+    /// Replace files that say something else
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]
@@ -182,10 +247,16 @@ pub(crate) enum Role {
 
 impl Role {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Scheduler => "scheduler",
-            Self::Builder => "builder",
+        Part::from(self).name()
+    }
+}
+
+impl From<Role> for Part {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Client => Self::Client,
+            Role::Scheduler => Self::Scheduler,
+            Role::Builder => Self::Builder,
         }
     }
 }
@@ -292,7 +363,36 @@ pub(crate) struct JoinOptions {
 #[derive(Subcommand, Debug)]
 pub(crate) enum AuthCommand {
     /// Print a token that nobody can guess
-    GenerateSharedToken,
+    GenerateSharedToken(TokenOptions),
+    /// Whether the scheduler takes the client's token
+    Check(AuthCheckOptions),
+    /// Not supported
+    #[command(name = "generate-jwt-hs256-key", hide = true)]
+    GenerateJwtKey(Ignored),
+    /// Not supported
+    #[command(name = "generate-jwt-hs256-server-token", hide = true)]
+    GenerateJwtServerToken(Ignored),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenOptions {
+    /// How many bits nobody can guess
+    #[arg(long, default_value = "256", value_parser = clap::value_parser!(u32).range(128..=4096))]
+    pub(crate) bits: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AuthCheckOptions {
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Words of a command that is refused whatever they are.
+#[derive(Args, Debug)]
+pub(crate) struct Ignored {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _words: Vec<OsString>,
 }
 
 #[derive(Args, Debug)]

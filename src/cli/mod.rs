@@ -5,11 +5,16 @@
 
 mod arguments;
 mod ask;
+mod auth;
 mod config;
+mod doctor;
 mod explain;
 mod farm;
 mod jobs;
+mod jobs_wanted;
 mod manage;
+mod place;
+mod reach;
 mod render;
 mod stats;
 mod status;
@@ -74,6 +79,11 @@ fn perform(command: Command, signals: GivenSignals) -> Result<u8, Failure> {
         Command::Cancel(options) => manage::cancel(&options),
         Command::Pause => manage::pause(),
         Command::Config { command: ConfigCommand::Check(options) } => config::check(&options),
+        Command::Config { command: ConfigCommand::Show(options) } => config::show(&options),
+        Command::Config { command: ConfigCommand::Import(options) } => config::import(&options),
+        Command::Doctor(options) => doctor::examine(&options),
+        Command::SandboxCheck(options) => doctor::check_sandbox(&options),
+        Command::JobsWanted(options) => jobs_wanted::show(&options),
         Command::Toolchain { command: ToolchainCommand::Package(options) } => toolchain::package(&options),
         Command::Toolchain { command: ToolchainCommand::List(options) } => toolchain::list(&options),
         Command::Toolchain { command: ToolchainCommand::Show(options) } => toolchain::show(&options),
@@ -81,7 +91,11 @@ fn perform(command: Command, signals: GivenSignals) -> Result<u8, Failure> {
         Command::Toolchain { command: ToolchainCommand::Purge } => manage::purge_toolchains(),
         Command::Farm { command: FarmCommand::Invite(options) } => farm::invite(&options),
         Command::Farm { command: FarmCommand::Join(options) } => farm::join(&options),
-        Command::Auth { command: AuthCommand::GenerateSharedToken } => farm::generate_token(),
+        Command::Auth { command: AuthCommand::GenerateSharedToken(options) } => auth::generate_token(&options),
+        Command::Auth { command: AuthCommand::Check(options) } => auth::check(&options),
+        Command::Auth { command: AuthCommand::GenerateJwtKey(_) | AuthCommand::GenerateJwtServerToken(_) } => {
+            Err(auth::refuse_jwt())
+        }
         Command::Stop => status::stop(),
         Command::Try(options) => trial::run(&options, signals),
         Command::Completions { shell } => print_completions(shell),

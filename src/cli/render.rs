@@ -1,5 +1,6 @@
 //! Tables, times and counts for people.
 
+use std::io;
 use std::time::Duration;
 
 /// Rows of cells, in columns as wide as they need; the last one is not padded.
@@ -59,9 +60,43 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// Lines of at most `width` characters, broken between words; a word that is longer has a line of its own.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The width of the terminal that standard output is. None where it is something else: there, nothing needs to fit.
+pub(crate) fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(match size.ws_col {
+        // A terminal that does not know, as some serial ones.
+        0 => COLUMNS_USUAL,
+        columns => columns.into(),
+    })
+}
+
+const COLUMNS_USUAL: usize = 80;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("overlong a", 4), ["overlong", "a"]);
+        assert_eq!(wrap("", 4), [""; 0]);
+    }
 
     #[test]
     fn columns_line_up() {

@@ -273,3 +273,13 @@ pub const TREES_MAX: usize = 64;
 pub const WARM_SANDBOXES_MAX: usize = 16;
 /// Names of one inode: ext4 has 65,000, btrfs in one directory some hundred less than that, and some jobs are always about to link.
 pub const LINKS_MAX: u64 = 32_000;
+// What the doctor calls too little.
+
+/// Free on a disk that a builder keeps toolchains on: the largest one that clients pack takes about as much.
+pub const DISK_FREE_BYTES_MIN: u64 = 1 << 30;
+/// Files that can still be made there: a toolchain has some thousand, the inputs of a build some ten thousand.
+pub const DISK_FREE_INODES_MIN: u64 = 10_000;
+/// Open files of a daemon: some hundred units or connections at a time, with a few files each.
+pub const DESCRIPTORS_MIN: u64 = 4096;
+/// A client daemon that has just been started knows the farm by then, or there is nothing to know.
+pub const FARM_NEWS_MAX: Duration = Duration::from_secs(2);

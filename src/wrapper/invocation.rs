@@ -44,6 +44,7 @@ impl Invocation {
             Some("-s" | "--show-stats") => Self::control(&["stats"]),
             Some("-z" | "--zero-stats") => Self::control(&["stats", "--reset"]),
             Some("--dist-status") => Self::control(&["status", "--dist"]),
+            Some("--dist-auth") => Self::control(&["auth", "check"]),
             Some("--start-server") => Self::StartDaemon,
             Some("--stop-server") => Self::control(&["stop"]),
             Some("--package-toolchain") => Self::Control([vec!["toolchain".into(), "package".into()], rest].concat()),
@@ -112,6 +113,7 @@ Runs the compile command on another machine where that can be done, and as it is
   -s, --show-stats [--stats-format json]   what happened so far (farccctl stats)
   -z, --zero-stats                         begin to count anew
       --dist-status                        the farm, as sccache users know it
+      --dist-auth                          whether the scheduler takes our token (farccctl auth check)
       --package-toolchain EXE OUT          what a builder gets of a compiler (farccctl toolchain package)
       --start-server, --stop-server        the client daemon; it also starts by itself
   -h, --help
@@ -178,6 +180,7 @@ mod tests {
         check_control("farcc --stats-format json --show-stats", "stats --json");
         check_control("farcc -z", "stats --reset");
         check_control("farcc --dist-status", "status --dist");
+        check_control("farcc --dist-auth", "auth check");
         check_control("farcc --stop-server", "stop");
         check_control("farcc --package-toolchain gcc out.tar", "toolchain package gcc out.tar");
     }

@@ -220,4 +220,4 @@ fn cannot<E: Display>(what: &str) -> impl Fn(E) -> Failure {
 }
 
 /// Names that builds call compilers by.
-const COMPILERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++"];
+pub(crate) const COMPILERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++"];

@@ -9,6 +9,8 @@ pub(crate) mod directory;
 mod farm;
 mod report;
 
+pub(crate) use farm::COMPILERS;
+
 use std::io;
 use std::process::Command;
 

@@ -85,6 +85,11 @@ impl Switches {
     }
 }
 
+/// What the kernel's switches say before anything is tried: the one that forbids users to make namespaces.
+pub fn forbidden_by_kernel() -> Option<SandboxError> {
+    Switches::read().forbid()
+}
+
 impl Workshop {
     /// Makes a real sandbox for a program that does not exist. If bwrap gets so far as to miss it, all else works.
     pub fn check(&self) -> Result<SandboxFacts, SandboxError> {

@@ -34,7 +34,7 @@ pub(crate) mod tree;
 pub mod workshop;
 
 pub use bwrap::{BwrapVersion, Stacking};
-pub use check::{SandboxError, SandboxFacts};
+pub use check::{SandboxError, SandboxFacts, forbidden_by_kernel};
 pub use collect::CollectError;
 pub use helper::{Cancel, Helper, HelperSettings};
 pub use stage::StageError;

@@ -1,0 +1,146 @@
+//! Configuration files that the control command writes: where they belong, who may read them, and that nothing is lost.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use crate::cli::Failure;
+use crate::engine::config::Part;
+use crate::model::exit;
+use crate::os::process::privileges::find_user;
+
+/// A configuration file to be written, and who may read it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    mode: u32,
+    group: Option<u32>,
+}
+
+impl Place {
+    /// Of this machine's service: its user has to read the file, and nobody else.
+    pub(crate) fn service(part: Part) -> Self {
+        let account = find_user(&format!("farcc-{}", part.name()));
+        Self {
+            path: PathBuf::from(format!("/etc/farcc/{}.toml.d/farm.toml", part.name())),
+            mode: if account.is_some() { 0o640 } else { 0o600 },
+            group: account.map(|account| account.gid),
+        }
+    }
+
+    /// Of every client of this machine: all users' daemons read it as themselves.
+    pub(crate) fn every_client() -> Self {
+        Self { path: PathBuf::from("/etc/farcc/client.toml.d/farm.toml"), mode: 0o644, group: None }
+    }
+
+    /// Of this user alone: the client's file, or that of a daemon which the user's own service manager runs.
+    pub(crate) fn own(part: Part) -> Result<Self, Failure> {
+        let name = match part {
+            Part::Client => "config.toml",
+            Part::Scheduler => "scheduler.toml",
+            Part::Builder => "builder.toml",
+        };
+        Ok(Self { path: own_directory()?.join("farcc").join(name), mode: 0o600, group: None })
+    }
+
+    /// What a socket unit of the system's is told beside its own file; it holds no secret.
+    pub(crate) fn system_socket(part: Part) -> Self {
+        Self { path: socket_drop_in(Path::new("/etc/systemd/system"), part), mode: 0o644, group: None }
+    }
+
+    /// As [`Place::system_socket`], of this user's service manager.
+    pub(crate) fn own_socket(part: Part) -> Result<Self, Failure> {
+        Ok(Self { path: socket_drop_in(&own_directory()?.join("systemd/user"), part), mode: 0o644, group: None })
+    }
+
+    /// Refuses where something else is there that nobody wants replaced.
+    pub(crate) fn check(&self, text: &str, replace: bool) -> Result<(), Failure> {
+        if replace {
+            return Ok(());
+        }
+        match fs::read(&self.path) {
+            Ok(present) if present == text.as_bytes() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(_) => Err(Failure::new(
+                exit::NEGATIVE,
+                format_args!("{}: is there and says something else; --force replaces it", self.path.display()),
+            )),
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    /// Writes the file, which appears whole or not at all. What is there stays, unless it says the same or `replace` is meant.
+    pub(crate) fn put(&self, text: &str, replace: bool) -> Result<(), Failure> {
+        self.check(text, replace)?;
+        self.appear(text).map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        Failure::new(exit::DIRECTORY, format_args!("{}: {error}", self.path.display()))
+    }
+
+    fn appear(&self, text: &str) -> io::Result<()> {
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+        let aside = dir.join(format!(".farm-{}.new", std::process::id()));
+        let written = self.write(&aside, text).and_then(|()| fs::rename(&aside, &self.path));
+        if written.is_err() {
+            fs::remove_file(&aside).ok();
+        }
+        written
+    }
+
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        if self.group.is_some_and(|group| file.metadata().is_ok_and(|meta| meta.gid() != group)) {
+            chown(path, None, self.group)?;
+        }
+        file.set_permissions(PermissionsExt::from_mode(self.mode))?;
+        file.sync_all()
+    }
+}
+
+/// `$XDG_CONFIG_HOME`, or `.config` at home.
+fn own_directory() -> Result<PathBuf, Failure> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+    config.ok_or_else(|| Failure::new(exit::CONFIGURATION, "neither XDG_CONFIG_HOME nor HOME is set"))
+}
+
+fn socket_drop_in(units: &Path, part: Part) -> PathBuf {
+    units.join(format!("farcc-{}.socket.d/farcc.conf", part.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(dir: &Path) -> Place {
+        Place { path: dir.join("farcc/config.toml"), mode: 0o600, group: None }
+    }
+
+    #[test]
+    fn what_is_there_stays_unless_it_is_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = place(dir.path());
+        place.put("a", false).unwrap();
+        place.put("a", false).unwrap();
+        assert_eq!(place.put("b", false).unwrap_err().status, exit::NEGATIVE);
+        assert_eq!(fs::read_to_string(&place.path).unwrap(), "a");
+        place.put("b", true).unwrap();
+        assert_eq!(fs::read_to_string(&place.path).unwrap(), "b");
+    }
+
+    #[test]
+    fn nothing_is_left_beside_it_and_others_do_not_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = place(dir.path());
+        place.put("a secret", false).unwrap();
+        let names: Vec<_> =
+            fs::read_dir(dir.path().join("farcc")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["config.toml"]);
+        assert_eq!(fs::metadata(&place.path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
