@@ -152,6 +152,20 @@ fn the_farm_at_a_glance() {
 }
 
 #[test]
+fn a_number_of_jobs_for_make() {
+    let here = rustix::system::uname().machine().to_string_lossy().into_owned();
+    let mut status = status();
+    for builder in &mut status.farm.as_mut().unwrap().builders {
+        builder.architecture.clone_from(&here);
+    }
+    let daemon = daemon(1, move |_| to_json(&status));
+    let output = ask(daemon, &["jobs-wanted"]);
+    // 40 and 16 of the farm, 2 here, and an eighth of all that.
+    let jobs = std::thread::available_parallelism().unwrap().get().max(66);
+    check(&output, exit::OK, &[&format!("{jobs}\n")], &[]);
+}
+
+#[test]
 fn the_words_of_sccache() {
     let answer = || daemon(1, |_| to_json(&status()));
     let expected = json!({"SchedulerStatus": ["https://farm.example:10600", {"num_servers": 2, "num_cpus": 56, "in_progress": 24}]});
@@ -291,6 +305,43 @@ fn configuration_is_checked_as_the_daemon_would() {
     assert_eq!(String::from_utf8_lossy(&bad.stderr).lines().count(), 1);
 }
 
+/// A setting, and what says so, of `config show --json`.
+fn shown<'a>(document: &'a Value, name: &str) -> (&'a str, Option<&'a str>) {
+    let settings = document[0]["settings"].as_array().unwrap();
+    let setting = settings.iter().find(|setting| setting["name"] == name).unwrap();
+    (setting["value"].as_str().unwrap(), setting["from"].as_str())
+}
+
+#[test]
+fn each_setting_is_shown_with_the_line_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(".config/farcc/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let text = "local_slots = 3\n[dist]\nscheduler_url = \"https://farm.example\"\n[dist.auth]\ntoken = \"hunter2-and-more\"\n";
+    fs::write(&file, text).unwrap();
+    let show = |words: &[&str]| {
+        let mut command = farccctl(&[&["config", "show"], words].concat());
+        command.env("HOME", dir.path()).env("FARCC_LOG", "debug").env_remove("FARCC_LOCAL_SLOTS").output().unwrap()
+    };
+    let output = show(&["client", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let at = |line: &str| Some(format!("{}:{line}", file.display()));
+    let found = |name| {
+        let (value, from) = shown(&document, name);
+        (value.to_owned(), from.map(str::to_owned))
+    };
+    assert_eq!(found("local_slots"), ("3".into(), at("1:1")));
+    assert_eq!(found("scheduler_url"), ("https://farm.example:10600".into(), at("3:1")));
+    assert_eq!(found("dist.auth.token"), ("(secret)".into(), at("5:1")));
+    assert_eq!(found("log"), ("debug".into(), Some("FARCC_LOG".into())));
+    assert_eq!(found("name").1, None);
+    let text = show(&[]);
+    check(&text, exit::OK, &[file.to_str().unwrap(), "local_slots", "config.toml:3:1", "as it comes"], &[]);
+    assert!(!format!("{output:?}{text:?}").contains("hunter2"));
+    fs::write(&file, "local_slots = \"many\"\n").unwrap();
+    check(&show(&["client"]), exit::CONFIGURATION, &[], &["config.toml:1:1"]);
+}
+
 /// A scheduler's state as its first start leaves it, and the invitation to it.
 fn invitation(dir: &Path, options: &[&str]) -> Output {
     let state = dir.join("state");
@@ -355,9 +406,31 @@ fn no_invitation_where_no_scheduler_has_run() {
 
 #[test]
 fn tokens_differ() {
-    let token = || farccctl(&["auth", "generate-shared-token"]).output().unwrap().stdout;
-    let (one, other) = (token(), token());
+    let token = |words: &[&str]| farccctl(&[&["auth", "generate-shared-token"], words].concat()).output().unwrap();
+    let (one, other) = (token(&[]).stdout, token(&[]).stdout);
     assert!(one.len() > 32 && one != other, "{one:?}");
+    assert_eq!(token(&["--bits", "128"]).stdout.len(), 128 / 4 + "\n".len());
+    for bits in ["8", "257", "many"] {
+        assert_eq!(token(&["--bits", bits]).status.code(), Some(exit::USAGE.into()), "{bits}");
+    }
+}
+
+/// Words of sccache-dist for what there is not: one line, and nothing that looks like a token.
+#[test]
+fn json_web_tokens_are_refused() {
+    let server = ["auth", "generate-jwt-hs256-server-token", "--secret-key", "K", "--server", "192.0.2.1:10501"];
+    for words in [&["auth", "generate-jwt-hs256-key"][..], &server] {
+        let output = farccctl(words).output().unwrap();
+        check(&output, exit::NEGATIVE, &[], &["not supported", "generate-shared-token"]);
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    }
+}
+
+#[test]
+fn nobody_logs_in_where_no_scheduler_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = farccctl(&["auth", "check"]).env("HOME", dir.path()).output().unwrap();
+    check(&output, exit::CONFIGURATION, &[], &["no scheduler", "farm join"]);
 }
 
 // The throwaway farm.

@@ -10,7 +10,7 @@ use crate::model::exit;
 use crate::os::config::{Sources, generate_token_of, load_client};
 
 pub(crate) fn generate_token(options: &TokenOptions) -> Result<u8, Failure> {
-    if options.bits % BITS_PER_BYTE != 0 {
+    if !options.bits.is_multiple_of(BITS_PER_BYTE) {
         return Err(Failure::new(exit::USAGE, "--bits: a token has whole bytes; give a multiple of 8"));
     }
     let token = generate_token_of((options.bits / BITS_PER_BYTE) as usize).map_err(Failure::with(exit::INTERNAL))?;

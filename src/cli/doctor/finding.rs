@@ -103,13 +103,8 @@ impl Finding {
     }
 }
 
-/// A heading and a line for each finding. On a terminal of `columns` lines are broken, and what to do has one of its own.
-pub(crate) fn render(heading: &str, findings: &[Finding], columns: Option<usize>) -> String {
-    let lines = findings.iter().map(|finding| line(finding, columns));
-    lines.fold(format!("{heading}\n"), |text, line| text + &line)
-}
-
-fn line(finding: &Finding, columns: Option<usize>) -> String {
+/// One line. On a terminal of `columns` it is broken, and what to do has a line of its own.
+pub(crate) fn render(finding: &Finding, columns: Option<usize>) -> String {
     let head = format!("  {:VERDICT_WIDTH$}  {:CHECK_WIDTH$}  ", finding.verdict.words(), finding.check.name());
     let found = plain(&finding.found);
     let mend = finding.mend.as_deref().map(plain);
@@ -181,11 +176,12 @@ mod tests {
                 "set `sysctl user.max_user_namespaces=65536` and keep it",
             ),
         ];
-        let terminal = render("builder", &findings, Some(80));
+        let render = |columns| findings.iter().map(|finding| render(finding, columns)).collect::<String>();
+        let terminal = render(Some(80));
         assert!(terminal.lines().all(|line| line.len() <= 80), "{terminal}");
         assert!(terminal.contains(&format!("\n{}-> set `sysctl", " ".repeat(32))), "{terminal}");
-        let piped = render("builder", &findings, None);
-        assert_eq!(piped.lines().count(), 3);
-        assert!(piped.lines().nth(1).is_some_and(|line| line == "  ok           port             free"), "{piped}");
+        let piped = render(None);
+        assert_eq!(piped.lines().count(), 2);
+        assert!(piped.lines().next().is_some_and(|line| line == "  ok           port             free"), "{piped}");
     }
 }

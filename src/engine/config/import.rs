@@ -82,7 +82,7 @@ pub fn convert(part: Part, mut document: Document, facts: &Facts) -> Result<Impo
         |key: &str, at: &Place| noticed.iter().any(|warning| dropped_key(warning) == Some(key) && warning.at == *at);
     document.entries.retain(|key, entry| !says_nothing(key, &entry.at));
     warnings.extend(noticed);
-    warnings.sort_by(|a, b| a.at.position.cmp(&b.at.position));
+    warnings.sort_by_key(|warning| warning.at.position);
     Ok(Import { text: write(&document), warnings, listen })
 }
 
