@@ -210,7 +210,8 @@ pub(crate) fn import(options: &ImportOptions) -> Result<u8, Failure> {
     }
     say(&format!("imported as a {}'s: {}", part.name(), target.file.path.display()));
     if let (Some((place, _)), Some(address)) = (socket, &listen) {
-        say(&format!("the socket unit listens on {address} instead: {}", place.path.display()));
+        let reach = if address.is_loopback() { ", where only this machine reaches it" } else { "" };
+        say(&format!("the socket unit listens on {address} instead{reach}: {}", place.path.display()));
     }
     say(&target.next(socket.is_some()));
     Ok(exit::OK)

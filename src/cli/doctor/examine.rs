@@ -59,7 +59,7 @@ fn scheduler(subject: &Subject, config: &SchedulerConfig, report: &mut Report) -
     report.add([port])?;
     report.add(service(subject, known.as_ref()))?;
     if listens {
-        report.add(itself(config))?;
+        report.add(itself(config, units))?;
     }
     report.add(host::directory(&config.state_dir, 0, user.as_ref()).map(|facts| judge::disk(&facts)))?;
     report.add([descriptors(units)])
@@ -67,19 +67,26 @@ fn scheduler(subject: &Subject, config: &SchedulerConfig, report: &mut Report) -
 
 /// Whether the scheduler of this machine takes its own clients' token. Reads it where the scheduler has put it; making one is the
 /// scheduler's business.
-fn itself(config: &SchedulerConfig) -> Vec<Finding> {
+fn itself(config: &SchedulerConfig, units: Option<&Units>) -> Vec<Finding> {
     let is_there = |name| config.state_dir.join(name).exists();
     let is_made = config.client_token.is_some() && config.builder_token.is_some()
         || is_there(CLIENT_TOKEN_FILE) && is_there(BUILDER_TOKEN_FILE);
     match is_made.then(|| scheduler_tokens(config)) {
         Some(Ok(tokens)) => {
-            let address = match config.public_addr.is_wildcard() {
-                true => HostPort::new("localhost", config.public_addr.port),
-                false => config.public_addr.clone(),
-            };
-            reached(&Upstream { address, fingerprint: None, token: tokens.client }, Part::Scheduler)
+            let upstream = Upstream { address: nearest(config, units), fingerprint: None, token: tokens.client };
+            reached(&upstream, Part::Scheduler)
         }
         _ => vec![Finding::not_checked(Check::Scheduler, "its token cannot be read from here", "run this as root")],
+    }
+}
+
+/// Where the scheduler is reached from its own machine: the socket unit's word counts, where there is one.
+fn nearest(config: &SchedulerConfig, units: Option<&Units>) -> HostPort {
+    let listens = units.and_then(|units| units.socket.listens.first()?.parse::<HostPort>().ok());
+    let address = listens.unwrap_or_else(|| config.public_addr.clone());
+    match address.is_wildcard() {
+        true => HostPort::new("127.0.0.1", address.port),
+        false => address,
     }
 }
 

@@ -70,6 +70,10 @@ const STANDING: &[&str] = &["connected", "connecting"];
 
 /// Whether builds that call a compiler by its name get farcc, and farcc a compiler.
 pub(crate) fn wrapper(facts: &WrapperFacts) -> Vec<Finding> {
+    if !facts.is_installed && facts.farcc.is_none() {
+        let mend = "install the package `farcc`, if anything is to be built on this machine";
+        return vec![Finding::warning(Check::Wrapper, "farcc is not installed, so no build can call it", mend)];
+    }
     let mut findings = Vec::new();
     let names = |wanted: &dyn Fn(&CompilerFacts) -> bool| {
         let found: Vec<_> =
@@ -97,15 +101,10 @@ pub(crate) fn wrapper(facts: &WrapperFacts) -> Vec<Finding> {
             format!("only builds that call {} use it", farcc.display()),
             format!("CC=\"farcc gcc\" for one build, or for all: {}", in_front(Path::new(MASKS))),
         ),
-        (true, None) if facts.is_installed => Finding::wrong(
+        (true, None) => Finding::wrong(
             Check::Wrapper,
             "no build can call farcc: it is not in PATH",
             "put the directory that it is in into PATH",
-        ),
-        (true, None) => Finding::warning(
-            Check::Wrapper,
-            "no build can call farcc: it is not installed",
-            "install the package `farcc`, if anything is to be built on this machine",
         ),
     }]
 }

@@ -179,6 +179,7 @@ fn describe_holder(holder: &Holder) -> String {
 
 const PROGRAM_NAME_BYTES: usize = 15;
 const ACTIVE: &str = "active";
+const STARTING: &str = "activating";
 
 /// Whether the daemon runs, and if not, what it said when it ended.
 pub(crate) fn service(units: Option<&Units>) -> Finding {
@@ -206,6 +207,9 @@ pub(crate) fn service(units: Option<&Units>) -> Finding {
             format!("{name} does not run: {meaning}exit status {exit_status}"),
             format!("`journalctl {own}-u {name} -n 20` has its words"),
         );
+    }
+    if active == STARTING {
+        return Finding::warning(Check::Service, format!("{name} is starting"), "look again in a moment");
     }
     Finding::warning(
         Check::Service,
@@ -362,6 +366,7 @@ mod tests {
     fn a_service_that_ended_says_what_its_status_means() {
         check(&service(Some(&units("active", "active"))), Verdict::Ok, &["runs"]);
         check(&service(Some(&units("active", "inactive"))), Verdict::Warning, &["enable --now farcc-builder.socket"]);
+        check(&service(Some(&units("active", "activating"))), Verdict::Warning, &["is starting"]);
         let mut failed = units("active", "activating");
         failed.service.exit_status = exit::SANDBOX;
         check(
