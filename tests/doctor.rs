@@ -278,7 +278,7 @@ fn a_real_scheduler_takes_its_own_and_tells_the_others_apart() {
         sed 's/^token = ".*"/token = "another-token-of-some-length"/' "$farm/builder.toml" >builder.toml
         ask builder --config "$PWD/builder.toml" >builder-token.json
         ask scheduler --config "$farm/scheduler.toml" >scheduler.json"#;
-    trial::on_a_farm(place.dir.path(), script);
+    trial::script_on_a_farm(place.dir.path(), script);
     let read = |name: &str| fs::read_to_string(place.path(name)).unwrap();
     let findings = |name: &str| Findings { status: None, all: Findings::read(read(name).as_bytes()) };
 
