@@ -328,6 +328,9 @@ pub(crate) enum FarmCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct InviteOptions {
+    /// First switch the scheduler's service on, now and with each start of the machine
+    #[arg(long)]
+    pub(crate) now: bool,
     /// The scheduler's address as others see it; by default `public_addr`, or else the name of this host
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) address: Option<String>,
@@ -346,6 +349,9 @@ pub(crate) struct InviteOptions {
 pub(crate) struct JoinOptions {
     /// The line that `farccctl farm invite` has printed
     pub(crate) line: String,
+    /// Then switch the socket on, now and with each start
+    #[arg(long)]
+    pub(crate) now: bool,
     /// As a client: for this user. The default of ordinary users
     #[arg(long)]
     pub(crate) client: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::farm::{BUILDERS, CLIENT, Farm, Host, SCHEDULER, eventually, farm};
+use crate::farm::{BUILDERS, CLIENT, Farm, Host, SCHEDULER, eventually, farm, readme};
 use crate::redis::{self, Part};
 
 /// The daemons of the farm: where each runs, its unit, and what it calls itself in the journal.
@@ -24,6 +24,18 @@ fn units_are_active_and_nothing_has_failed() {
     for builder in BUILDERS {
         assert_eq!(builder.run("systemctl is-enabled builder.socket || true").ok(), "alias");
     }
+}
+
+/// The farm is there, so these commands are all that it takes.
+#[test]
+fn readme_takes_six_commands_from_nothing_to_the_first_object() {
+    let _farm = farm();
+    let commands = readme();
+    assert!(commands.len() <= 6, "{commands:#?}");
+    assert!(commands.iter().all(|(command, _)| !command.contains(['|', '&', ';'])), "one at a time: {commands:#?}");
+    assert!(CLIENT.dev("test -s ~/hello.o").is_ok());
+    let why = CLIENT.dev("cd && farccctl why hello.c").ok();
+    assert!(BUILDERS.iter().any(|builder| why.contains(builder.0)), "{why}");
 }
 
 #[test]

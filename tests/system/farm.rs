@@ -183,18 +183,34 @@ pub(crate) fn farm() -> Farm {
     farm
 }
 
-/// What an administrator does, in the README's words.
+/// What an administrator does: the README's own commands, but for those that install packages, which `run.sh` has done its way.
+/// The first machine there is two here, the second two as well.
 fn set_up() {
-    let invitation = SCHEDULER.run("systemctl -q enable --now farcc-scheduler.service && farccctl farm invite").ok();
-    for builder in BUILDERS {
-        builder.run(&format!("farccctl farm join '{invitation}' && systemctl -q enable --now builder.socket")).ok();
-    }
     CLIENT
         .run("mkdir -p /etc/farcc/client.toml.d && echo 'local_slots = 0' >/etc/farcc/client.toml.d/50-slots.toml")
         .ok();
-    CLIENT
-        .dev(&format!("farccctl farm join '{invitation}' && systemctl --user -q enable --now farcc-client.socket"))
-        .ok();
+    CLIENT.write("hello.c", "int hello;\n");
+    CLIENT.write("Makefile", "hello.o: hello.c\n");
+    let mut invitation = String::new();
+    for (command, place) in readme() {
+        let command = command.replace("LINE", &invitation);
+        match (command.strip_prefix("sudo "), place.starts_with("first machine")) {
+            (Some(install), _) if install.starts_with("apt install ") => {}
+            (Some(command), true) => invitation = SCHEDULER.run(command).ok(),
+            (Some(command), false) => BUILDERS.into_iter().for_each(|builder| drop(builder.run(command).ok())),
+            (None, true) => drop(CLIENT.dev(&format!("cd && {command}")).ok()),
+            (None, false) => panic!("nobody builds on the second machine: {command}"),
+        }
+    }
+}
+
+/// The commands of its section about a farm, each with where it is given.
+pub(crate) fn readme() -> Vec<(&'static str, &'static str)> {
+    let text = include_str!("../../README.md");
+    let (_, section) = text.split_once("## A farm of two machines\n").expect("that section");
+    let block = section.trim_start().lines().take_while(|line| !line.is_empty() || line.starts_with("    "));
+    let parts = |line: &'static str| line.split_once('#').map(|(command, place)| (command.trim(), place.trim()));
+    block.map(|line| parts(line).expect("a command and where it is given")).collect()
 }
 
 #[derive(Debug)]
