@@ -1,20 +1,19 @@
 //! A bounded map that forgets what was not asked for lately.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 /// When the young generation is full, it becomes the old one, and the old one is forgotten; whatever is asked for is young again.
 #[derive(Debug)]
 pub struct Generations<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: BTreeMap<K, V>,
+    old: BTreeMap<K, V>,
     max: usize,
 }
 
-impl<K: Hash + Eq, V: Clone> Generations<K, V> {
+impl<K: Ord, V: Clone> Generations<K, V> {
     /// Holds `max` values at most, and surely the half of them that was asked for last.
     pub fn new(max: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), max }
+        Self { young: BTreeMap::new(), old: BTreeMap::new(), max }
     }
 
     pub fn find(&mut self, key: &K) -> Option<V> {
