@@ -114,7 +114,10 @@ const BY_HAND: &[(Option<CompilerFamily>, &str)] = &[
     (Some(Gcc), "-O2 -fdump-tree-all -fdump-ipa-all -c t.c -o o/other.o"),
     // More files than descriptors go with one message.
     (Some(Gcc), "-O2 -fdump-tree-all-graph -fdump-ipa-all-graph -fdump-rtl-all-graph -c t.c"),
-    (Some(Gcc), "-O2 -fdump-tree-optimized-graph -fdump-final-insns -fdump-statistics -fdump-earlydebug -c t.c"),
+    (
+        Some(Gcc),
+        "-O2 -frandom-seed=1 -fdump-tree-optimized-graph -fdump-final-insns -fdump-statistics -fdump-earlydebug -c t.c",
+    ),
     (
         Some(Gcc),
         "-O1 -fanalyzer -fdump-analyzer-supergraph -fdump-analyzer-json -fdump-analyzer-exploded-nodes-2 -c t.c",
