@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod copied;
 mod fake_daemon;
 mod heeding;
 
@@ -22,6 +23,7 @@ use farcc::model::exit;
 use farcc::model::reason::{Reason, Why};
 use farcc::model::report::{BuilderReport, ClientStatus, FarmReport, Outcome, Stats, Times, UnitRecord};
 
+use copied::copy_program;
 use fake_daemon::FakeDaemon;
 use heeding::heeding;
 
@@ -535,8 +537,8 @@ fn an_interrupted_farm_leaves_nothing() {
 fn with_daemons(dir: &Path, scheduler: &str) -> std::path::PathBuf {
     let bin = dir.join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::copy(FARCCCTL, bin.join("farccctl")).unwrap();
-    fs::copy(FARCC, bin.join("farcc")).unwrap();
+    copy_program(FARCCCTL, bin.join("farccctl"));
+    copy_program(FARCC, bin.join("farcc"));
     for name in ["farcc-schedulerd", "farcc-builderd", "farcc-clientd"] {
         fs::write(bin.join(name), format!("#!/bin/sh\n{scheduler}\n")).unwrap();
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();

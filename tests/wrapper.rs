@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod copied;
 mod fake_daemon;
 mod heeding;
 
@@ -22,6 +23,7 @@ use farcc::engine::wire::local::{FromDaemon, GREETING, Placing, ToDaemon};
 use farcc::model::job::Ending;
 use farcc::model::reason::{Reason, Why};
 
+use copied::copy_program;
 use fake_daemon::{Conversation, FakeDaemon, blob, compile_request, finished, output};
 use heeding::heeding;
 
@@ -904,9 +906,9 @@ fn farcc_is_never_its_own_compiler() {
     symlink(FARCC, place.path("link/gcc")).unwrap();
     // A hard link where the file system has both; else one more copy.
     if fs::hard_link(FARCC, place.path("hard/gcc")).is_err() {
-        fs::copy(FARCC, place.path("hard/gcc")).unwrap();
+        copy_program(FARCC, place.path("hard/gcc"));
     }
-    fs::copy(FARCC, place.path("copy/gcc")).unwrap();
+    copy_program(FARCC, place.path("copy/gcc"));
     place.script("script/gcc", &format!("exec {FARCC} gcc \"$@\""));
     place.script("real/gcc", "echo real \"$0\" \"$@\"");
 
@@ -1113,7 +1115,7 @@ fn installed(place: &Place, daemon: &str) -> PathBuf {
     fs::create_dir_all(place.path("libexec/farcc")).unwrap();
     fs::create_dir_all(place.path("run")).unwrap();
     fs::set_permissions(place.path("run"), fs::Permissions::from_mode(0o700)).unwrap();
-    fs::copy(FARCC, place.path("bin/farcc")).unwrap();
+    copy_program(FARCC, place.path("bin/farcc"));
     place.script("libexec/farcc/farcc-clientd", daemon);
     place.path("bin/farcc")
 }
