@@ -180,6 +180,31 @@ fn the_words_of_sccache() {
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), expected);
 }
 
+/// The wrapper's flags are the control command's verbs, with its words and its exit status.
+#[test]
+fn what_sccache_calls_flags_are_verbs_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).current_dir(&dir).env("HOME", dir.path()).env("FARCC_SOCKET", "/nonexistent");
+        command.env_remove("XDG_CONFIG_HOME").env_remove("FARCC_SCHEDULER_URL").output().unwrap()
+    };
+    let same: &[(&[&str], &[&str])] = &[
+        (&["-s"], &["stats"]),
+        (&["--show-stats", "--stats-format", "json"], &["stats", "--json"]),
+        (&["-z"], &["stats", "--reset"]),
+        (&["--dist-status"], &["status", "--dist"]),
+        (&["--dist-auth"], &["auth", "check"]),
+        (&["--stop-server"], &["stop"]),
+        (&["--package-toolchain", "/no/cc", "out"], &["toolchain", "package", "/no/cc", "out"]),
+    ];
+    for (flags, verbs) in same {
+        let (theirs, ours) = (run(FARCC, flags), run(FARCCCTL, verbs));
+        assert!(!theirs.status.success() && !theirs.stderr.is_empty(), "{theirs:?}");
+        assert_eq!(theirs, ours, "{flags:?}");
+    }
+}
+
 #[test]
 fn a_farm_that_does_not_answer() {
     let answer =

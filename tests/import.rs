@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -16,7 +17,8 @@ const FARCCCTL: &str = env!("CARGO_BIN_EXE_farccctl");
 /// `farccctl` on an empty machine, by root or by a user. The home directory is below `/etc`, so that all that is written is in one place.
 fn machine(who: &str, directory: &Path) -> Command {
     let id = if who == "root" { "0" } else { "1000" };
-    let mut command = Command::new("bwrap");
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "120", "bwrap"]);
     command.args(["--unshare-user", "--uid", id, "--gid", id, "--dev-bind", "/", "/", "--tmpfs", "/etc"]);
     command.args(["--setenv", "HOME", "/etc/home", "--setenv", "FARCCCTL", FARCCCTL, "--chdir"]).arg(directory);
     for name in ["XDG_CONFIG_HOME", "FARCC_LOG", "FARCC_SCHEDULER_URL", "FARCC_TOKEN", "CREDENTIALS_DIRECTORY"] {
@@ -95,4 +97,69 @@ fn a_socket_that_cannot_be_told_gets_no_daemon() {
     let script = r#"mkdir -p /etc/systemd && echo >/etc/systemd/system
         "$FARCCCTL" config import f >/dev/null 2>&1; echo $?; find /etc -type f"#;
     assert_eq!(text(&run("root", place.path(), script).stdout), "7\n/etc/systemd/system\n");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The guides' files as they are, but for the addresses. `cases` are a scheduler's, a builder's and a client's; without the latter
+/// two, the machines join by invitation.
+fn farm_of(cases: [Option<&str>; 3]) {
+    let place = tempfile::tempdir().unwrap();
+    let [scheduler, builder] = [free_port(), free_port()];
+    for (name, case) in ["scheduler", "builder", "client"].iter().zip(cases) {
+        let Some(case) = case else { continue };
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/import").join(case).join("input");
+        let text = fs::read_to_string(file).unwrap();
+        let at = |text: String, port: u16, here: u16| -> String {
+            let hosts = ["192.0.2.7", "192.0.2.8", "127.0.0.1", "0.0.0.0", "[::1]"];
+            hosts.iter().fold(text, |text, host| text.replace(&format!("{host}:{port}"), &format!("127.0.0.1:{here}")))
+        };
+        let text = at(at(at(text, 10600, scheduler), 10500, builder), 10501, builder);
+        fs::write(place.path().join(name), text).unwrap();
+    }
+    fs::write(place.path().join("a.c"), "int f(void) { return 42; }\n").unwrap();
+    // As systemd would start them.
+    let script = r#"
+        set -eu
+        exec 2>&1
+        export PATH="$(dirname "$FARCCCTL"):/usr/bin:/bin" CACHE_DIRECTORY=/etc/cache FARCC_SOCKET=/etc/client.sock FARCC_LOCAL_SLOTS=0
+        own=/etc/home/.config/farcc
+        for role in scheduler builder client; do
+            if test -e $role; then farccctl config import $role >/dev/null; fi
+        done
+        STATE_DIRECTORY=/etc/scheduler timeout 100 farcc-schedulerd --config $own/scheduler.toml & daemons=$!
+        trap 'kill $daemons' EXIT
+        invite() { farccctl farm invite --config $own/scheduler.toml; }
+        if ! test -e client; then
+            until STATE_DIRECTORY=/etc/scheduler invite; do :; done >/dev/null
+            line=$(STATE_DIRECTORY=/etc/scheduler invite)
+            farccctl farm join --client "$line"; farccctl farm join --builder "$line"
+        fi
+        if ! grep -q public_addr $own/builder.toml; then sed -i "1i bind_address = \"127.0.0.1:$BUILDER\"" $own/builder.toml; fi
+        STATE_DIRECTORY=/etc/builder timeout 100 farcc-builderd --config $own/builder.toml & daemons="$daemons $!"
+        timeout 100 farcc-clientd & daemons="$daemons $!"
+        until farccctl builders --json | grep -q ready; do :; done >/dev/null
+        mkdir /etc/work; cd /etc/work; cp "$OLDPWD/a.c" .
+        gcc -c a.c -o plain.o; farcc gcc -c a.c -o ours.o; cmp plain.o ours.o
+        until ! farccctl why ours.o | grep 'on its way'; do :; done
+        farccctl why ours.o"#;
+    let command = &mut machine("user", place.path());
+    let output = command.arg(script).env("BUILDER", builder.to_string()).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("compiled it"), "{said}");
+}
+
+#[test]
+fn the_guides_files_make_a_farm() {
+    farm_of([Some("01-scheduler-token"), Some("10-builder-token"), Some("20-client-token")]);
+    farm_of([Some("02-scheduler-inline"), Some("11-builder-loopback"), Some("20-client-token")]);
+}
+
+/// Where the guides have everybody log in, tokens take the place of that.
+#[test]
+fn a_farm_without_logins_is_joined() {
+    farm_of([Some("04-scheduler-mozilla"), None, None]);
 }
