@@ -9,13 +9,16 @@ mod finding;
 mod gather;
 mod judge;
 mod report;
+mod sandbox_check;
 
 use crate::cli::Failure;
-use crate::cli::arguments::{DoctorOptions, SandboxCheckOptions};
+use crate::cli::arguments::DoctorOptions;
 use crate::cli::doctor::gather::configuration::Subject;
-use crate::cli::doctor::gather::{sandbox, units};
+use crate::cli::doctor::gather::units;
 use crate::cli::doctor::report::Report;
 use crate::engine::config::Part;
+
+pub(crate) use sandbox_check::check as check_sandbox;
 
 pub(crate) fn examine(options: &DoctorOptions) -> Result<u8, Failure> {
     let mut report = Report::new(options.json);
@@ -24,10 +27,6 @@ pub(crate) fn examine(options: &DoctorOptions) -> Result<u8, Failure> {
         examine::examine(&subject, &mut report)?;
     }
     report.end()
-}
-
-pub(crate) fn check_sandbox(options: &SandboxCheckOptions) -> Result<u8, Failure> {
-    sandbox::check(options)
 }
 
 /// The part that was asked for, or all that are set up here; a client is everywhere.
