@@ -20,7 +20,7 @@ pub(crate) fn show(options: &StatsOptions) -> Result<u8, Failure> {
             if *json { to_json(stats)? } else { render(stats) }
         }
         StatsOptions { json: true, .. } => format!("{json}\n"),
-        _ => format!("{}\n{}{}", since(&report), render(&report.total), projects(&report)),
+        _ => format!("{}{}{}", since(&report), render(&report.total), projects(&report)),
     };
     if options.reset {
         ask::ask(Question::ResetStats)?;
@@ -44,8 +44,11 @@ fn to_json(stats: &Stats) -> Result<String, Failure> {
 }
 
 fn since(report: &StatsReport) -> String {
+    if report.since_usec == 0 {
+        return String::new();
+    }
     let usec = clock::usec_since_1970().saturating_sub(report.since_usec);
-    format!("counted for {}", age(Duration::from_micros(usec)))
+    format!("counted for {}\n", age(Duration::from_micros(usec)))
 }
 
 /// Most requests first; where there is one project only, it is the total.

@@ -10,7 +10,8 @@ use crate::model::reason::Why;
 /// What `farccctl stats` shows: counters since they were reset, kept over restarts of the daemon.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct StatsReport {
-    /// Since when they count, in microseconds since 1970.
+    /// Since when they count, in microseconds since 1970; zero where nobody knows.
+    #[serde(default)]
     pub since_usec: u64,
     #[serde(flatten)]
     pub total: Stats,

@@ -240,7 +240,7 @@ impl FarmBuilderObject {
 
 #[zbus::interface(name = "org.farcc.Scheduler1.Builder")]
 impl FarmBuilderObject {
-    /// The digest of its certificate.
+    /// The first digits of the digest of its certificate.
     #[zbus(property(emits_changed_signal = "const"))]
     fn id(&self) -> String {
         self.id.clone()
