@@ -427,7 +427,7 @@ fn no_invitation_where_no_scheduler_has_run() {
     let state = dir.path().join("state");
     fs::write(&config, format!("state_dir = {state:?}\n")).unwrap();
     let output = farccctl(&["farm", "invite", "--config", config.to_str().unwrap()]).output().unwrap();
-    check(&output, exit::NEGATIVE, &[], &["farcc-scheduler.service"]);
+    check(&output, exit::NEGATIVE, &[], &["no scheduler's certificate", "`--now`"]);
     assert!(!state.exists(), "an invitation has made what the scheduler must make");
 }
 

@@ -84,6 +84,9 @@ fn render(status: &ClientStatus) -> String {
         ),
         row("leases", status.leases.to_string()),
     ];
+    if status.paused {
+        rows.insert(1, row("paused", "everything is compiled here until `farccctl resume`".to_owned()));
+    }
     let Some(farm) = &status.farm else { return table(&rows) };
     let slots: u64 = farm.builders.iter().map(|builder| u64::from(builder.slots)).sum();
     rows.push(row(
