@@ -5,6 +5,8 @@
 # The project's top directory, whoever calls from wherever.
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/target}
+# Of the make that may have started this: its options are not for the builds inside, and cargo builds anew what it built with others.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 say() { printf '== %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

@@ -21,8 +21,6 @@ release=$CARGO_TARGET_DIR/release
 jobs=$(($(nproc) * 2))
 # Where compilers are, whatever a farm puts in front of it.
 export CONFORMANCE_PATH=${CONFORMANCE_PATH:-$PATH}
-# Of the make that may have started this: its options and jobs are not for the packages.
-unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 main() {
   local rows=() row failed=0
