@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Builders(BuildersOptions),
     /// Units that are being compiled now
     Jobs(JobsOptions),
+    /// The farm and what is being compiled, live
+    Top(TopOptions),
     /// Let a builder take no new jobs: this machine's, or the one of that name, on the scheduler's machine
     Drain(DrainOptions),
     /// Let a drained or quarantined builder take jobs again; without a name, end whatever `pause` or `drain` stopped here
@@ -137,6 +139,13 @@ pub(crate) struct DoctorOptions {
     /// As a JSON document
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TopOptions {
+    /// How often to look: 1s, 5s
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = crate::cli::manage::parse_time)]
+    pub(crate) every: std::time::Duration,
 }
 
 #[derive(Args, Debug)]

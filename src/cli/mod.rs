@@ -19,6 +19,7 @@ mod render;
 mod stats;
 mod status;
 mod toolchain;
+mod top;
 mod trial;
 mod why;
 
@@ -71,6 +72,7 @@ fn perform(command: Command, signals: GivenSignals) -> Result<u8, Failure> {
         Command::Status(options) => status::show(&options),
         Command::Builders(options) => status::show_builders(&options),
         Command::Jobs(options) => jobs::show(&options),
+        Command::Top(options) => top::run(&options),
         Command::Drain(options) => manage::drain(&options),
         Command::Resume(options) => manage::resume(&options),
         Command::Quarantine(options) => manage::quarantine(&options),

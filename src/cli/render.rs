@@ -86,6 +86,13 @@ pub(crate) fn columns() -> Option<usize> {
 }
 
 const COLUMNS_USUAL: usize = 80;
+const ROWS_USUAL: usize = 24;
+
+/// Columns and rows of the terminal that standard output is.
+pub(crate) fn screen() -> (usize, usize) {
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+    (columns().unwrap_or(COLUMNS_USUAL), if rows == 0 { ROWS_USUAL } else { rows.into() })
+}
 
 #[cfg(test)]
 mod tests {
