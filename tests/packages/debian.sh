@@ -17,6 +17,8 @@ main() {
   if command -v gcc >/dev/null; then autopkgtests; fi
   begin "the farm is set up as the README says"
   set_up
+  begin "polkit says who may drain"
+  polkit_decides
   begin "apt upgrades"
   upgrade
   begin "apt installs the same once more"
@@ -126,6 +128,24 @@ set_up() {
   systemctl start farcc-builder.service
   all_run
   [ -n "$(ls /var/lib/farcc-builder /var/cache/farcc-builder)" ] || fail "the builder keeps nothing"
+}
+
+# Two users that every Debian has; a rule allows one of them, and one thing.
+polkit_decides() {
+  local rule=/etc/polkit-1/rules.d/50-farm.rules as_games=(setpriv --reuid games --regid games --clear-groups)
+  echo 'polkit.addRule(function(action, subject) {
+    if (action.id == "org.farcc.builder.drain" && subject.user == "games") return polkit.Result.YES; });' >"$rule"
+  ! setpriv --reuid nobody --regid nogroup --clear-groups farccctl drain 2>/dev/null || fail "anybody drains"
+  ! "${as_games[@]}" farccctl toolchain purge 2>/dev/null || fail "the rule is about more than it says"
+  "${as_games[@]}" farccctl drain 2>/dev/null
+  expect "$(busctl get-property org.farcc.Builder1 /org/farcc/Builder1 org.farcc.Builder1 State)" 's "draining"'
+  "${as_games[@]}" farccctl resume 2>/dev/null
+  expect "$(busctl get-property org.farcc.Builder1 /org/farcc/Builder1 org.farcc.Builder1 State)" 's "ready"'
+  rm "$rule"
+  begin "the journal explains what was done"
+  farccctl drain "$(hostname)" 2>/dev/null
+  farccctl resume "$(hostname)" 2>/dev/null
+  journalctl -q -x -u farcc-scheduler | grep -q 'is under a new order: drained' || fail "no catalog text about a drain"
 }
 
 runs() {
