@@ -202,6 +202,11 @@ fn set_up() {
             (None, false) => panic!("nobody builds on the second machine: {command}"),
         }
     }
+    // Now: a client daemon that starts anew no longer knows.
+    eventually("the first object is from a builder", || {
+        let why = CLIENT.dev("cd && farccctl why hello.c").stdout;
+        BUILDERS.iter().any(|builder| why.contains(builder.0)).then_some(())
+    });
 }
 
 /// The commands of its section about a farm, each with where it is given.
