@@ -57,9 +57,9 @@ listening() { ss -Hltn "sport = :$1" | grep -q .; }
 # Of a program that was replaced or removed, too.
 daemon_runs() { readlink /proc/[0-9]*/exe | grep "^/usr/libexec/farcc/$1"; }
 
-# What is in home directories is theirs: the counters of whoever built.
+# What is in home directories is theirs: the counters of whoever built. And polkit, which the machine starts by itself, has a directory.
 listing() {
-  find / -xdev \( -path /root/.local -o -path /proc -o -path /sys -o -path /packages -o -path /tmp -o -path /run -o -path /var/log -o -path /var/cache/apt \
+  find / -xdev \( -path '/var/tmp/systemd-private-*-polkit.service-*' -o -path /root/.local -o -path /proc -o -path /sys -o -path /packages -o -path /tmp -o -path /run -o -path /var/log -o -path /var/cache/apt \
     -o -path /var/cache/debconf -o -path /var/lib/apt -o -path /var/lib/dpkg \) -prune -o -print | sort
 }
 
