@@ -161,6 +161,8 @@ tarball() {
   cp -a --reflink=auto "$("$top/tests/system/trees.sh" client)" "$root"
   mkdir "$root/packages"
   cp "$CARGO_TARGET_DIR"/tarball/*.tar.xz "$root/packages/"
+  # The machine is a minimal one, without xz.
+  xz -d "$root"/packages/*.tar.xz
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
   "$host" lab "$here/run.sh" inside "$root" "$here/tarball.sh" "$host" packaged
 }

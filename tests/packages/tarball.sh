@@ -9,7 +9,7 @@ host=$1 name=$2
 main() {
   begin "install.sh"
   listing >"$scratch/before"
-  dev "cd /tmp && tar -xf /packages/farcc-*.tar.xz && farcc-*/install.sh"
+  dev "cd /tmp && tar -xf /packages/farcc-*.tar && farcc-*/install.sh"
   expect "$(dev "systemctl --user is-enabled builder.socket || true; systemctl --user is-enabled farcc-client.socket || true" | xargs)" "alias disabled"
   dev "systemd-analyze --user --man=no verify ~/.local/share/systemd/user/farcc-builder.service ~/.local/share/systemd/user/farcc-client.service"
   expect "$(dev "readlink -f ~/.local/lib/farcc/g++")" /home/dev/.local/bin/farcc
