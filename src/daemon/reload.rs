@@ -2,8 +2,6 @@
 //!
 //! A daemon applies what it can, and the journal names what needs a restart. A configuration that cannot be read changes nothing.
 
-use std::fmt;
-
 use crate::engine::config::{BuilderConfig, Checked, ClientConfig, LogLevel, SchedulerConfig, Setting};
 use crate::model::causes::with_causes;
 use crate::os::config::{LoadError, Sources, load_builder, load_client, load_scheduler};
@@ -43,33 +41,35 @@ configured! {
     BuilderConfig by load_builder,
 }
 
-/// Knows where the configuration is from, and what it said last.
+/// Knows where the configuration is from, and which settings are in effect.
 #[derive(Debug)]
 pub struct Reload {
     sources: Sources,
     log: LogHandle,
-    known: Vec<Setting>,
+    in_effect: Vec<Setting>,
 }
 
-/// What is new.
+/// What the configuration says by now.
+#[derive(Debug)]
 pub struct Reread<C> {
     pub config: C,
-    /// Settings that differ from those read before; `log` is in effect already.
-    pub changed: Vec<&'static str>,
+    settings: Vec<Setting>,
+    changed: Vec<&'static str>,
 }
 
-impl<C: fmt::Debug> fmt::Debug for Reread<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reread").field("changed", &self.changed).finish_non_exhaustive()
+impl<C> Reread<C> {
+    /// Whether the setting differs from the one in effect.
+    pub fn has_changed(&self, name: &str) -> bool {
+        self.changed.contains(&name)
     }
 }
 
 impl Reload {
     pub fn new<C: Configured>(sources: Sources, log: LogHandle, config: &C) -> Self {
-        Self { sources, log, known: config.settings() }
+        Self { sources, log, in_effect: config.settings() }
     }
 
-    /// Reads everything again.
+    /// Reads everything again. [`Reload::report`] follows, once the daemon has applied what it can.
     ///
     /// # Errors
     /// One line for people, in the journal too; everything stays as it was.
@@ -86,32 +86,42 @@ impl Reload {
         for warning in &loaded.warnings {
             tracing::warn!(message_id = messages::CONFIGURATION_WARNING, "{warning}");
         }
-        let config = loaded.config;
-        let settings = config.settings();
-        let changed = differing(&self.known, &settings);
-        if changed.contains(&LOG)
-            && let Err(error) = self.log.set_level(config.log())
-        {
-            tracing::warn!(%error, "the log level stays");
+        let settings = loaded.config.settings();
+        let changed = differing(&self.in_effect, &settings);
+        Ok(Reread { config: loaded.config, settings, changed })
+    }
+
+    /// Applies the log level, and says what came of it: settings in `applied` are in effect now. The others go on to be
+    /// different, so that the next reload names them again.
+    pub fn report<C: Configured>(&mut self, reread: &Reread<C>, applied: &[&'static str]) {
+        let mut applied = applied.to_vec();
+        if reread.has_changed(LOG) {
+            match self.log.set_level(reread.config.log()) {
+                Ok(()) => applied.push(LOG),
+                Err(error) => tracing::warn!(%error, "the log level stays"),
+            }
         }
-        self.known = settings;
-        Ok(Reread { config, changed })
+        take_over(&mut self.in_effect, &reread.settings, &applied);
+        let (done, open): (Vec<_>, Vec<_>) = reread.changed.iter().copied().partition(|name| applied.contains(name));
+        if open.is_empty() {
+            tracing::info!(changed = done.join(", "), "configuration reloaded");
+        } else {
+            tracing::warn!(
+                message_id = messages::RESTART_NEEDED,
+                changed = done.join(", "),
+                farcc_reason = open.join(", "),
+                "configuration reloaded; some of it takes a restart"
+            );
+        }
     }
 }
 
-/// Says what came of it: settings in `applied`, and the log level, are in effect.
-pub fn report(changed: &[&'static str], applied: &[&'static str]) {
-    let (done, open): (Vec<_>, Vec<_>) =
-        changed.iter().copied().partition(|name| *name == LOG || applied.contains(name));
-    if open.is_empty() {
-        tracing::info!(changed = done.join(", "), "configuration reloaded");
-    } else {
-        tracing::warn!(
-            message_id = messages::RESTART_NEEDED,
-            changed = done.join(", "),
-            farcc_reason = open.join(", "),
-            "configuration reloaded; some of it takes a restart"
-        );
+/// The settings of these names, as they are said now.
+fn take_over(in_effect: &mut [Setting], now: &[Setting], names: &[&str]) {
+    for setting in in_effect.iter_mut().filter(|(name, _)| names.contains(name)) {
+        if let Some(new) = now.iter().find(|(name, _)| *name == setting.0) {
+            setting.1.clone_from(&new.1);
+        }
     }
 }
 
@@ -132,5 +142,16 @@ mod tests {
         let now = [("slots", "8".to_owned()), ("log", "info".to_owned())];
         assert_eq!(differing(&before, &now), ["slots"]);
         assert!(differing(&now, &now).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_applied_is_named_again() {
+        let settings = |slots: &str, name: &str| vec![("slots", slots.to_owned()), ("name", name.to_owned())];
+        let mut in_effect = settings("4", "oak");
+        let now = settings("8", "elm");
+        take_over(&mut in_effect, &now, &["slots"]);
+        assert_eq!(differing(&in_effect, &now), ["name"]);
+        // Put back, it needs no restart.
+        assert!(differing(&in_effect, &settings("8", "oak")).is_empty());
     }
 }

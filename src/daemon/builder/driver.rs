@@ -15,7 +15,7 @@ use super::session::Counter;
 use super::slot::Slot;
 use crate::daemon::link::Uplink;
 use crate::daemon::pulse::Pulse;
-use crate::daemon::reload::{self, Reload};
+use crate::daemon::reload::Reload;
 use crate::engine::builder::{Admission, Builder, JobEnd, Settings};
 use crate::engine::config::BuilderConfig;
 use crate::engine::wire::farm::{Lease, Refusal};
@@ -350,16 +350,18 @@ impl Driver {
     }
 
     fn reload(&mut self) -> Result<(), OrderError> {
-        let Some(reload) = &mut self.reload else { return Ok(()) };
-        let reread = reload.reread::<BuilderConfig>().map_err(OrderError::Failed)?;
-        let mut applied = vec!["toolchain_cache_size"];
-        if reread.changed.contains(&"slots") && self.set_slots(reread.config.slots).is_ok() {
-            applied.push("slots");
-        }
-        let (toolchains, bound) = (self.toolchains.clone(), reread.config.toolchain_cache_bytes);
-        tokio::task::spawn_blocking(move || toolchains.set_bound(bound));
-        reload::report(&reread.changed, &applied);
-        Ok(())
+        let Some(mut reload) = self.reload.take() else { return Ok(()) };
+        let applied = reload.reread::<BuilderConfig>().map(|reread| {
+            let mut applied = vec!["toolchain_cache_size"];
+            if reread.has_changed("slots") && self.set_slots(reread.config.slots).is_ok() {
+                applied.push("slots");
+            }
+            let (toolchains, bound) = (self.toolchains.clone(), reread.config.toolchain_cache_bytes);
+            tokio::task::spawn_blocking(move || toolchains.set_bound(bound));
+            reload.report(&reread, &applied);
+        });
+        self.reload = Some(reload);
+        applied.map_err(OrderError::Failed)
     }
 
     fn publish(&mut self) {

@@ -22,7 +22,7 @@ use super::session::{Arrival, Directive, Hall, Placement};
 use super::toolchains::Toolchains;
 use crate::daemon::link::Uplink;
 use crate::daemon::pulse::Pulse;
-use crate::daemon::reload::{self, Reload};
+use crate::daemon::reload::Reload;
 use crate::engine::client::{Client, Failure, Input, Output, Phase, Recorder, Settings};
 use crate::engine::config::{ClientConfig, PathOverride};
 use crate::engine::wire::farm::{ClientToScheduler, FarmStatus, Lease};
@@ -216,13 +216,13 @@ pub async fn run(mut setup: Setup, shutdown: impl Future<Output = ()>) -> std::i
                 }
                 if sessions.is_empty() && setup.idle_exit.is_some_and(|limit| now - idle_since >= limit) {
                     tracing::debug!("nobody has asked for a while");
-                    ledger.keep(driver.recorder.report());
+                    ledger.close(driver.recorder.report()).await;
                     return Ok(());
                 }
             }
             () = &mut shutdown => {
                 setup.pulse.stopping();
-                ledger.keep(driver.recorder.report());
+                ledger.close(driver.recorder.report()).await;
                 return Ok(());
             }
         }
@@ -547,7 +547,7 @@ impl Driver {
     fn reload(&mut self) -> Result<(), OrderError> {
         let Some(reload) = &mut self.reload else { return Ok(()) };
         let reread = reload.reread::<ClientConfig>().map_err(OrderError::Failed)?;
-        reload::report(&reread.changed, &[]);
+        reload.report(&reread, &[]);
         Ok(())
     }
 

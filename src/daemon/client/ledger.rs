@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::model::report::StatsReport;
 use crate::os::{clock, state};
@@ -13,6 +14,8 @@ use crate::os::{clock, state};
 pub(super) struct Ledger {
     file: Option<PathBuf>,
     kept: StatsReport,
+    /// The loop does not wait for the disk.
+    writing: Option<JoinHandle<()>>,
     /// One daemon at a time: two would write over each other's.
     _lock: Option<File>,
 }
@@ -42,17 +45,34 @@ impl Ledger {
                 fresh
             }
         };
-        (Self { file: Some(file), kept: kept.clone(), _lock: Some(lock) }, kept)
+        (Self { file: Some(file), kept: kept.clone(), writing: None, _lock: Some(lock) }, kept)
     }
 
-    /// Writes what is new.
+    /// Has what is new written, unless that of before still is.
     pub(super) fn keep(&mut self, report: &StatsReport) {
-        let Some(file) = self.file.as_ref().filter(|_| *report != self.kept) else { return };
-        let bytes = serde_json::to_vec(report).expect("plain data with text keys has a JSON form");
-        if let Err(error) = state::write(file, &bytes) {
-            tracing::debug!(%error, file = %file.display(), "counters are not kept");
-        }
+        let is_busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
+        let Some(file) = self.file.clone().filter(|_| !is_busy && *report != self.kept) else { return };
         self.kept = report.clone();
+        let report = report.clone();
+        self.writing = Some(spawn_blocking(move || write(&file, &report)));
+    }
+
+    /// The last ones: returns when they are written.
+    pub(super) async fn close(mut self, report: &StatsReport) {
+        if let Some(writing) = self.writing.take() {
+            drop(writing.await);
+        }
+        self.keep(report);
+        if let Some(writing) = self.writing.take() {
+            drop(writing.await);
+        }
+    }
+}
+
+fn write(file: &Path, report: &StatsReport) {
+    let bytes = serde_json::to_vec(report).expect("plain data with text keys has a JSON form");
+    if let Err(error) = state::write(file, &bytes) {
+        tracing::debug!(%error, file = %file.display(), "counters are not kept");
     }
 }
 
@@ -67,18 +87,19 @@ fn lock(directory: &Path) -> std::io::Result<File> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn counters_outlive_the_daemon_and_have_one_owner() {
+    #[tokio::test]
+    async fn counters_outlive_the_daemon_and_have_one_owner() {
         let directory = tempfile::tempdir().unwrap();
         let (mut ledger, mut report) = Ledger::open(Some(directory.path()));
         assert!(report.since_usec > 0);
         report.total.requests = 3;
         ledger.keep(&report);
         // Meanwhile another one keeps nothing.
-        let (mut other, fresh) = Ledger::open(Some(directory.path()));
+        let (other, fresh) = Ledger::open(Some(directory.path()));
         assert_eq!(fresh.total.requests, 0);
-        other.keep(&fresh);
-        drop(ledger);
+        other.close(&fresh).await;
+        report.total.requests = 4;
+        ledger.close(&report).await;
         assert_eq!(Ledger::open(Some(directory.path())).1, report);
     }
 

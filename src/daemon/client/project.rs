@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::task::spawn_blocking;
+
 use crate::engine::wire::local::CompileRequest;
 
 /// A variable that names it: what a build system knows better.
@@ -21,7 +23,7 @@ pub(super) struct Projects(Mutex<HashMap<PathBuf, String>>);
 
 impl Projects {
     /// By the variable, or else the top of the tree under version control; empty where there is neither.
-    pub(super) fn of(&self, request: &CompileRequest) -> String {
+    pub(super) async fn of(&self, request: &CompileRequest) -> String {
         let named = request.env.iter().find(|(name, value)| name.as_ref() == VARIABLE && !value.as_ref().is_empty());
         if let Some((_, name)) = named {
             return String::from_utf8_lossy(name.as_ref()).into_owned();
@@ -31,7 +33,10 @@ impl Projects {
         if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(directory) {
             return known.clone();
         }
-        let found = top(directory).map(|top| top.display().to_string()).unwrap_or_default();
+        // A file system that does not answer must not keep others waiting.
+        let looked_at = directory.to_owned();
+        let looking = spawn_blocking(move || top(&looked_at).map(|top| top.display().to_string()));
+        let found = looking.await.ok().flatten().unwrap_or_default();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
             known.clear();
@@ -62,8 +67,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_project_is_a_tree_under_version_control_or_what_a_variable_says() {
+    #[tokio::test]
+    async fn a_project_is_a_tree_under_version_control_or_what_a_variable_says() {
         let directory = tempfile::tempdir().unwrap();
         let project = directory.path().join("project");
         let below = project.join("src/deep");
@@ -71,8 +76,8 @@ mod tests {
         std::fs::create_dir(project.join(".git")).unwrap();
         let projects = Projects::default();
         for _ in 0..2 {
-            assert_eq!(projects.of(&request(&below, &[])), project.display().to_string());
+            assert_eq!(projects.of(&request(&below, &[])).await, project.display().to_string());
         }
-        assert_eq!(projects.of(&request(&below, &[("FARCC_PROJECT", "recipe")])), "recipe");
+        assert_eq!(projects.of(&request(&below, &[("FARCC_PROJECT", "recipe")])).await, "recipe");
     }
 }

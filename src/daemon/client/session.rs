@@ -101,7 +101,7 @@ impl Hall {
         let fds = stream.take_fds();
         stream.send(&FromDaemon::SignOfLife, &[]).await?;
         let (directives, mut directed) = mpsc::channel(1);
-        let project = self.projects.of(&compile);
+        let project = waiting(stream, self.projects.of(&compile)).await?;
         drop(self.inbox.send(Event::Began { request, project, directives }).await);
         let preparing = self.bench.prepare(compile, fds, self.no_farm());
         let mut sent = None;

@@ -16,7 +16,7 @@ use super::drained::Drained;
 use super::session::{Door, Secrets, located};
 use crate::daemon::link::{LINK_QUEUE, drain_queue, next_message, printable};
 use crate::daemon::pulse::Pulse;
-use crate::daemon::reload::{self, Reload};
+use crate::daemon::reload::Reload;
 use crate::engine::config::SchedulerConfig;
 use crate::engine::scheduler::{self, Blame, Input, Output, Scheduler, Settings};
 use crate::engine::wire::farm::{
@@ -463,7 +463,7 @@ impl Driver {
     fn reload(&mut self) -> Result<(), OrderError> {
         let Some(reload) = &mut self.reload else { return Ok(()) };
         let reread = reload.reread::<SchedulerConfig>().map_err(OrderError::Failed)?;
-        reload::report(&reread.changed, &[]);
+        reload.report(&reread, &[]);
         Ok(())
     }
 
