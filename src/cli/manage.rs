@@ -21,7 +21,8 @@ pub(crate) fn drain(options: &DrainOptions) -> Result<u8, Failure> {
         Some(name) => ask_scheduler("Drain", name)?,
         None => ask_builder("Drain", &())?,
     }
-    say(&format!("{} takes no new jobs; `farccctl resume` ends that", described(options.builder.as_deref())));
+    let name = options.builder.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+    say(&format!("{} takes no new jobs; `farccctl resume{name}` ends that", described(options.builder.as_deref())));
     Ok(exit::OK)
 }
 
