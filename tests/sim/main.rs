@@ -273,20 +273,28 @@ fn a_scheduler_that_stays_away_sends_units_home() {
     assert!(world.count(no_scheduler) > 0 && world.remote(client) > 100);
 }
 
+/// In the midst of a build on two builders, the larger of which something will happen to.
+fn build_on_two(seed: u64) -> (World, Node) {
+    let mut world = World::new(seed);
+    let larger = world.builder(4, "x86_64");
+    world.builder(2, "x86_64");
+    world.client(0, Build::new(100, 8));
+    world.run_for(seconds(2));
+    (world, larger)
+}
+
+fn states(world: &World) -> Vec<String> {
+    world.farm().builders.into_iter().map(|builder| builder.state).collect()
+}
+
 #[test]
 fn a_draining_builder_finishes_what_it_has() {
     for seed in seeds(10) {
-        let mut world = World::new(seed);
-        let drained = world.builder(4, "x86_64");
-        world.builder(2, "x86_64");
-        world.client(0, Build::new(100, 8));
-        world.run_for(seconds(2));
+        let (mut world, drained) = build_on_two(seed);
         world.drain(drained, true);
         finish(&mut world, seconds(120));
         assert_eq!(world.count(is_remote), 100);
-        let farm = world.farm();
-        let states: Vec<&str> = farm.builders.iter().map(|builder| builder.state.as_str()).collect();
-        assert!(states.contains(&"draining"), "{states:?}");
+        assert!(states(&world).contains(&"draining".to_owned()), "{:?}", states(&world));
     }
 }
 
@@ -294,30 +302,20 @@ fn a_draining_builder_finishes_what_it_has() {
 #[test]
 fn a_builder_drained_by_order_stays_so() {
     for seed in seeds(10) {
-        let mut world = World::new(seed);
-        let drained = world.builder(4, "x86_64");
-        world.builder(2, "x86_64");
-        world.client(0, Build::new(100, 8));
-        world.run_for(seconds(2));
+        let (mut world, drained) = build_on_two(seed);
         world.order(drained, Order::Drain);
         let back = world.chance.millis(50, 1000);
         world.kill(drained, back);
         world.kill(Node::Scheduler, back);
         finish(&mut world, seconds(120));
-        let farm = world.farm();
-        let states: Vec<&str> = farm.builders.iter().map(|builder| builder.state.as_str()).collect();
-        assert!(states.contains(&"draining"), "{states:?}");
+        assert!(states(&world).contains(&"draining".to_owned()), "{:?}", states(&world));
     }
 }
 
 #[test]
 fn a_builder_with_fewer_slots_than_before_is_not_overrun() {
     for seed in seeds(10) {
-        let mut world = World::new(seed);
-        let shrunk = world.builder(4, "x86_64");
-        world.builder(2, "x86_64");
-        world.client(0, Build::new(100, 8));
-        world.run_for(seconds(2));
+        let (mut world, shrunk) = build_on_two(seed);
         world.resize(shrunk, 1);
         finish(&mut world, seconds(120));
         assert_eq!(world.count(is_remote), 100);

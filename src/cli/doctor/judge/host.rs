@@ -209,15 +209,7 @@ mod tests {
 
     use super::*;
     use crate::cli::doctor::finding::Verdict;
-
-    #[track_caller]
-    fn check(finding: &Finding, verdict: Verdict, words: &[&str]) {
-        assert_eq!(finding.verdict, verdict, "{finding:?}");
-        let text = format!("{} {}", finding.found, finding.mend.as_deref().unwrap_or_default());
-        for word in words {
-            assert!(text.contains(word), "{word:?} is not in {finding:?}");
-        }
-    }
+    use crate::cli::doctor::judge::check;
 
     fn status(change: impl Fn(&mut ClientStatus)) -> DaemonFacts {
         let mut status = ClientStatus {

@@ -224,19 +224,11 @@ mod tests {
 
     use super::*;
     use crate::cli::doctor::finding::Verdict;
+    use crate::cli::doctor::judge::check;
     use crate::engine::wire::farm::{BuilderStatus, Version};
     use crate::engine::wire::handshake::VersionError;
     use crate::model::digest::Digest;
     use crate::model::id::BuilderId;
-
-    #[track_caller]
-    fn check(finding: &Finding, verdict: Verdict, words: &[&str]) {
-        assert_eq!(finding.verdict, verdict, "{finding:?}");
-        let text = format!("{} {}", finding.found, finding.mend.as_deref().unwrap_or_default());
-        for word in words {
-            assert!(text.contains(word), "{word:?} is not in {finding:?}");
-        }
-    }
 
     fn farm_address() -> HostPort {
         HostPort::new("farm", 10600)
