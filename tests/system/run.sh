@@ -10,7 +10,7 @@
 # them (host), and hands over to the test program (main.rs), which sets the farm up as an administrator would and looks at it
 # through its public faces only. FARCC_SEED=N replays the random moments of a run. The machines' journals are kept in
 # target/system/journal. Whatever way the run ends, its machines, network and files vanish with it.
-set -eu
+set -eu -o pipefail
 . "$(dirname "$0")/../lib.sh"
 
 here=$top/tests/system
