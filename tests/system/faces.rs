@@ -102,7 +102,7 @@ fn control_command_shows_the_farm() {
 fn a_build_is_quiet_at_the_default_level() {
     let _farm = farm();
     let cursors = DAEMONS.map(|(host, _, _)| host.journal_cursor());
-    redis::build(Part::WithoutAllocator, "farcc gcc", "");
+    redis::build(Part::Server, "farcc gcc", "");
     for ((host, _, identifier), cursor) in DAEMONS.iter().zip(cursors) {
         let records = host.journal_since(&cursor, &format!("-t {identifier}"));
         assert!(records.is_empty(), "{host:?}: {records:#?}");

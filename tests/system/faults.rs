@@ -108,13 +108,13 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
     let farm = farm();
     let rounds: u32 = variable("FARCC_FAULT_ROUNDS").unwrap_or(1);
     let mut chance = Chance::of_this_run(fault);
-    let expected = redis::reference(Part::WithoutAllocator);
+    let expected = redis::reference(Part::Server);
     let undisturbed = Undisturbed::of_this_run(&farm, rounds);
     let mut calm = Vec::new();
     let mut struck = Vec::new();
     for round in 0..rounds {
         if round % CALM_EVERY == 0 && rounds > CALM_EVERY {
-            calm.push(redis::build(Part::WithoutAllocator, "farcc gcc", "").1);
+            calm.push(redis::build(Part::Server, "farcc gcc", "").1);
             println!("{fault}: without a fault: took {:.1} s", calm[calm.len() - 1].as_secs_f64());
         }
         let cold = round % COLD_EVERY == COLD_EVERY - 1;
@@ -123,7 +123,7 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
         if cold {
             forget_toolchains(&farm);
         }
-        let mut build = redis::start(Part::WithoutAllocator, "farcc gcc", "");
+        let mut build = redis::start(Part::Server, "farcc gcc", "");
         std::thread::sleep(moment);
         let struck_in_time = build.is_running();
         strike(&mut chance);
@@ -142,7 +142,7 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
         let extra = if cold { undisturbed.cold.as_secs_f64() - undisturbed.warm.as_secs_f64() } else { 0.0 };
         struck.push((wall.as_secs_f64() - extra, calm.len()));
     }
-    calm.push(if calm.is_empty() { undisturbed.warm } else { redis::build(Part::WithoutAllocator, "farcc gcc", "").1 });
+    calm.push(if calm.is_empty() { undisturbed.warm } else { redis::build(Part::Server, "farcc gcc", "").1 });
     let calm: Vec<f64> = calm.iter().map(Duration::as_secs_f64).collect();
     // Between the calm builds before and after it.
     let around = |n_before: usize| (calm[n_before.max(1) - 1] + calm[n_before.min(calm.len() - 1)]) / 2.0;
@@ -169,7 +169,7 @@ impl Undisturbed {
     /// Medians of a few builds, made once in a run.
     fn of_this_run(farm: &Farm, rounds: u32) -> Self {
         static KNOWN: OnceLock<Undisturbed> = OnceLock::new();
-        let build = || redis::build(Part::WithoutAllocator, "farcc gcc", "").1;
+        let build = || redis::build(Part::Server, "farcc gcc", "").1;
         *KNOWN.get_or_init(|| {
             let (n_cold, n_warm) = if rounds > COLD_EVERY { (3, 5) } else { (1, 1) };
             let cold = (0..n_cold).map(|_| {

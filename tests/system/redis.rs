@@ -12,9 +12,9 @@ use crate::farm::CLIENT;
 pub(crate) enum Part {
     /// Everything, jemalloc with its configure script included.
     Whole,
-    /// Without jemalloc, optimization and debug information, for builds that are made many times: farcc has as much to do, compilers
-    /// less.
-    WithoutAllocator,
+    /// The server alone, on libraries that were compiled before, without optimization and debug information: for builds that are made
+    /// many times. What makes a build take now longer and now shorter by itself is less of it.
+    Server,
 }
 
 /// Path of an object below the tree, to the digest of its content.
@@ -32,15 +32,35 @@ pub(crate) struct Running {
 
 /// Starts a build from fresh sources, always at the same path. `variables` are shell words before `make`.
 pub(crate) fn start(part: Part, compiler: &str, variables: &str) -> Running {
-    CLIENT.dev("rm -rf ~/redis && cp -r /usr/src/redis ~/redis").ok();
+    CLIENT.dev(&format!("rm -rf ~/redis && cp -a {} ~/redis", tree(part))).ok();
     // Redis compiles with `-flto` unless told otherwise, and two of such objects always differ: gcc puts a random number in each.
     let options = match part {
         Part::Whole => "OPTIMIZATION=-O2",
-        Part::WithoutAllocator => "OPTIMIZATION=-O0 DEBUG= MALLOC=libc",
+        Part::Server => SERVER_OPTIONS,
     };
     let script =
         format!("cd ~/redis && {ENVIRONMENT} {variables} make V=1 {options} CC='{compiler}' -j8 >../make.log 2>&1");
     Running { started: Instant::now(), make: CLIENT.start_dev(&script) }
+}
+
+/// How `make` is told of [`Part::Server`].
+const SERVER_OPTIONS: &str = "-C src redis-server OPTIMIZATION=-O0 DEBUG= MALLOC=libc";
+
+/// Where the sources are to be had as the build begins with them.
+fn tree(part: Part) -> &'static str {
+    static WITH_LIBRARIES: OnceLock<()> = OnceLock::new();
+    if part == Part::Server {
+        WITH_LIBRARIES.get_or_init(|| {
+            let make = format!("make {SERVER_OPTIONS} CC=gcc -j8 >../make.log 2>&1");
+            let script = format!(
+                "rm -rf ~/redis && cp -r /usr/src/redis ~/redis && cd ~/redis && {ENVIRONMENT} {make} &&
+                 rm src/*.o src/redis-server && mv ~/redis ~/redis-with-libraries"
+            );
+            drop(CLIENT.dev(&script).ok());
+        });
+        return "~/redis-with-libraries";
+    }
+    "/usr/src/redis"
 }
 
 impl Running {
@@ -71,7 +91,7 @@ fn objects() -> Objects {
 /// What plain gcc makes. Built twice for the whole: what differs between two plain builds could not be asked of farcc.
 pub(crate) fn reference(part: Part) -> &'static Objects {
     static WHOLE: OnceLock<Objects> = OnceLock::new();
-    static WITHOUT_ALLOCATOR: OnceLock<Objects> = OnceLock::new();
+    static SERVER: OnceLock<Objects> = OnceLock::new();
     let plain = || build(part, "gcc", "").0;
     match part {
         Part::Whole => WHOLE.get_or_init(|| {
@@ -79,7 +99,7 @@ pub(crate) fn reference(part: Part) -> &'static Objects {
             assert_same(&first, &plain());
             first
         }),
-        Part::WithoutAllocator => WITHOUT_ALLOCATOR.get_or_init(plain),
+        Part::Server => SERVER.get_or_init(plain),
     }
 }
 

@@ -33,10 +33,10 @@ fn redis_is_compiled_by_builders_and_comes_out_as_from_plain_gcc() {
 #[test]
 fn local_slots_are_used_beside_the_builders() {
     let farm = farm();
-    let expected = redis::reference(Part::WithoutAllocator);
+    let expected = redis::reference(Part::Server);
     let _slots = ClientVariable::set(&farm, "FARCC_LOCAL_SLOTS", "1");
     let before = farm.stats();
-    let (objects, _) = redis::build(Part::WithoutAllocator, "farcc gcc", "");
+    let (objects, _) = redis::build(Part::Server, "farcc gcc", "");
     let after = farm.stats();
     redis::assert_same(expected, &objects);
     assert!(after.count("remote") > before.count("remote"), "{after:?}");
