@@ -123,7 +123,7 @@ fn strike_again_and_again(fault: &str, strike: impl Fn(&mut Chance)) {
         if cold {
             forget_toolchains(&farm);
         }
-        let mut build = redis::start(Part::Server, "farcc gcc", "");
+        let build = redis::start(Part::Server, "farcc gcc", "");
         std::thread::sleep(moment);
         let struck_in_time = build.is_running();
         strike(&mut chance);

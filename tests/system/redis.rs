@@ -1,8 +1,9 @@
 //! Builds redis on the client's machine, with farcc or without, and compares what comes out.
 
 use std::collections::BTreeMap;
-use std::process::Child;
+use std::process::ExitStatus;
 use std::sync::OnceLock;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::farm::CLIENT;
@@ -26,8 +27,8 @@ const ENVIRONMENT: &str = "SOURCE_DATE_EPOCH=1700000000";
 /// A build that has been started and not waited for.
 #[derive(Debug)]
 pub(crate) struct Running {
-    make: Child,
-    started: Instant,
+    /// Waits for it, so that it takes as long as it takes whatever else is waited for.
+    make: JoinHandle<(ExitStatus, Duration)>,
 }
 
 /// Starts a build from fresh sources, always at the same path. `variables` are shell words before `make`.
@@ -40,7 +41,9 @@ pub(crate) fn start(part: Part, compiler: &str, variables: &str) -> Running {
     };
     let script =
         format!("cd ~/redis && {ENVIRONMENT} {variables} make V=1 {options} CC='{compiler}' -j8 >../make.log 2>&1");
-    Running { started: Instant::now(), make: CLIENT.start_dev(&script) }
+    let started = Instant::now();
+    let mut make = CLIENT.start_dev(&script);
+    Running { make: std::thread::spawn(move || (make.wait().expect("started"), started.elapsed())) }
 }
 
 /// How `make` is told of [`Part::Server`].
@@ -66,15 +69,14 @@ fn tree(part: Part) -> &'static str {
 impl Running {
     /// The objects, and how long it took. A build that fails fails the test.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> (Objects, Duration) {
-        let status = self.make.wait().expect("started");
-        let wall = self.started.elapsed();
+    pub(crate) fn finish(self) -> (Objects, Duration) {
+        let (status, wall) = self.make.join().expect("it only waits");
         assert!(status.success(), "make failed:\n{}", CLIENT.dev("tail -n 40 ~/make.log").stdout);
         (objects(), wall)
     }
 
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.make.try_wait().expect("started").is_none()
+    pub(crate) fn is_running(&self) -> bool {
+        !self.make.is_finished()
     }
 }
 
