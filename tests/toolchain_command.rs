@@ -139,6 +139,9 @@ fn checks_find_nothing_with_a_sound_compiler() {
     }
     let said = check(&farccctl(&["check", "gcc", "--", "-O3", "-m32"]), exit::OK, &["toolchain "]);
     assert!(said.contains("c: the same"), "{said}");
+    // Names of LTO's sections are drawn by chance.
+    let said = check(&farccctl(&["check", "gcc", "--", "-flto"]), exit::OK, &["toolchain "]);
+    assert!(said.contains("c: the same commands, dependency list and messages; the object is another one"), "{said}");
 }
 
 /// A program that the compiler starts and no answer of its tells of is missing elsewhere.

@@ -101,6 +101,8 @@ const PROBES: &[Probe] = &[
 /// What came of one comparison.
 enum Found {
     Same,
+    /// All but the object, which is another one each time here as well.
+    Unsteady,
     Differs(String),
     /// Not even here, so that there is nothing to compare.
     NotHere(String),
@@ -110,6 +112,10 @@ impl Found {
     fn describe(&self) -> String {
         match self {
             Self::Same => "the same commands, object, dependency list and messages".to_owned(),
+            Self::Unsteady => {
+                "the same commands, dependency list and messages; the object is another one each time, here as well"
+                    .to_owned()
+            }
             Self::Differs(what) => plain(what),
             Self::NotHere(why) => format!("not compared; the compiler here does not compile it: {}", plain(why)),
         }
@@ -246,7 +252,14 @@ impl<'a> Trial<'a> {
             return Ok(Found::Differs(format!("other commands: {}", first_difference(&said, &said_there))));
         }
         let there = self.left_there(&elsewhere.run(self, self.argv.clone(), &inputs)?)?;
-        Ok(difference(&here, &there).map_or(Found::Same, Found::Differs))
+        // LTO without a seed, for one.
+        let is_unsteady = here.object != there.object && self.compile_here()?.object != here.object;
+        let there = if is_unsteady { Left { object: here.object.clone(), ..there } } else { there };
+        Ok(match difference(&here, &there) {
+            Some(difference) => Found::Differs(difference),
+            None if is_unsteady => Found::Unsteady,
+            None => Found::Same,
+        })
     }
 
     /// Compiles as a build would, takes what it made and leaves the directory as it was.
