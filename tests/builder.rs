@@ -26,7 +26,7 @@ use farcc::model::id::{Instance, JobId};
 use farcc::model::job::{Bytes, Entry, FileTime, JobLimits, JobSpec, Manifest, Node};
 use farcc::model::limits::HEARTBEAT_EVERY;
 use farcc::model::path::SandboxPath;
-use farcc::model::toolchain::ToolchainId;
+use farcc::model::toolchain::{IsaLevel, ToolchainId};
 use farcc::os::bus::{BuilderOrder, BuilderSnapshot, Orders, orders};
 use farcc::os::net::{Connection, FrameReader, FrameWriter, Identity, Pace, body_channel, connect};
 use farcc::os::sandbox::{Helper, HelperSettings, Workshop, WorkshopSettings};
@@ -166,7 +166,8 @@ impl Farm {
 
     async fn client_of(&self, uplink: &Uplink, slots: u32) -> Client {
         let identity = Arc::new(Identity::ephemeral().unwrap());
-        let class = Class { toolchain: self.toolchain, architecture: ARCHITECTURE.to_owned() };
+        let class =
+            Class { toolchain: self.toolchain, architecture: ARCHITECTURE.to_owned(), level: IsaLevel::default() };
         let dialler = Dialler { uplink, identity: &identity, name: "client" };
         let Link { mut reader, mut writer, connection, .. } = dialler.dial(Role::Client).await.unwrap();
         writer.send(&ClientToScheduler::Demand { class, slots }).await.unwrap();

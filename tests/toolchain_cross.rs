@@ -10,6 +10,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+#[cfg(target_arch = "x86_64")]
+use farcc::model::toolchain::IsaLevel;
 use farcc::os::toolchain::{PackError, package};
 
 use elsewhere::{Elsewhere, clang_headers, gcc_headers, inputs, packed, packed_with, subject};
@@ -112,6 +114,22 @@ fn programs_for_other_machines_are_refused_by_name() {
     assert!(refused.is_settled());
     let expected = format!("{} is a program for i386 (32-bit), which builders do not run", assembler.display());
     assert_eq!(refused.to_string(), expected);
+}
+
+/// The linker notes which generation of processors a program is made for; the toolchain needs what the most demanding one needs.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_toolchain_needs_what_its_programs_note() {
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (source, assembler) = (directory.path().join("as.c"), directory.path().join("as"));
+    fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let path = format!("{}:{}", directory.path().display(), elsewhere::PATH);
+    for (option, expected) in [("-Wl,-z,x86-64-v3", 3), ("-Wl,-z,x86-64-v2", 2), ("-Wl,-O1", 1)] {
+        let words = [option, source.to_str().unwrap(), "-o", assembler.to_str().unwrap()];
+        assert!(std::process::Command::new("gcc").args(words).status().unwrap().success());
+        let package = package(&subject("/usr/bin/gcc", &[("PATH", &path)])).unwrap();
+        assert_eq!(package.level, IsaLevel(expected), "{option}");
+    }
 }
 
 /// A musl program finds its libraries by musl's rules: its loader is its C library.

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use crate::engine::config::{Part, Upstream};
 use crate::engine::wire::farm::{BuilderOffer, ClientToScheduler, FarmStatus, Refusal, Role, SchedulerToClient};
 use crate::model::limits::HANDSHAKE_MAX;
+use crate::model::toolchain::IsaLevel;
 use crate::os::net::Identity;
 use crate::os::net::dial::{DialError, Dialler, Link, Uplink};
 
@@ -40,7 +41,13 @@ pub(crate) fn dial(upstream: Upstream, part: Part) -> Result<Option<FarmStatus>,
 /// Shows the builders' token without becoming a builder, to which units would be sent: an offer of no slot is turned away, but
 /// only after the token was taken.
 async fn offer_nothing(dialler: &Dialler<'_>) -> Result<(), DialError> {
-    let offer = BuilderOffer { slots: 0, addresses: Vec::new(), architecture: String::new(), outstanding: Vec::new() };
+    let offer = BuilderOffer {
+        slots: 0,
+        addresses: Vec::new(),
+        architecture: String::new(),
+        level: IsaLevel::default(),
+        outstanding: Vec::new(),
+    };
     match dialler.dial(Role::Builder(offer)).await {
         Ok(_) | Err(DialError::Refused { why: Refusal::Offer, .. }) => Ok(()),
         Err(error) => Err(error),

@@ -24,6 +24,18 @@ impl fmt::Debug for ToolchainId {
     }
 }
 
+/// Which generation of its architecture's instructions a program needs, or a processor has: 3 for `x86-64-v3`. Zero where nobody has
+/// said, or the architecture counts no generations.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct IsaLevel(pub u8);
+
+impl IsaLevel {
+    /// Whether a processor of this level runs what needs `needed`. One that has not said is given the benefit of the doubt.
+    pub fn runs(self, needed: Self) -> bool {
+        self == Self::default() || needed <= self
+    }
+}
+
 /// What a toolchain's tree holds. Sorted by path, no path twice, parents before children, each parent an entry.
 ///
 /// Owners, times and write bits are not part of it: builders unpack files read-only with fixed times.

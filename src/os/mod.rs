@@ -7,6 +7,7 @@ pub mod inputs;
 pub mod local;
 pub mod net;
 pub mod process;
+pub mod processor;
 pub mod random;
 pub mod sandbox;
 pub mod state;

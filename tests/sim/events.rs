@@ -11,7 +11,7 @@ use farcc::model::digest::Digest;
 use farcc::model::id::{BuilderId, ClientId, Instance, JobId, LeaseId, RequestId};
 use farcc::model::moment::Moment;
 use farcc::model::reason::{Reason, Why};
-use farcc::model::toolchain::ToolchainId;
+use farcc::model::toolchain::{IsaLevel, ToolchainId};
 use proptest::prelude::*;
 
 fn digest(number: u8) -> Digest {
@@ -32,8 +32,11 @@ fn lease_id() -> impl Strategy<Value = LeaseId> {
 }
 
 fn class() -> impl Strategy<Value = Class> {
-    (0..2u8, prop_oneof!["x86_64", "aarch64"])
-        .prop_map(|(number, architecture)| Class { toolchain: ToolchainId(digest(number)), architecture })
+    (0..2u8, prop_oneof!["x86_64", "aarch64"], 0..4u8).prop_map(|(number, architecture, level)| Class {
+        toolchain: ToolchainId(digest(number)),
+        architecture,
+        level: IsaLevel(level),
+    })
 }
 
 fn grievance() -> impl Strategy<Value = Grievance> {
@@ -85,13 +88,14 @@ fn scheduler_input() -> impl Strategy<Value = scheduler::Input> {
     let outstanding = || proptest::collection::vec(lease_id(), 0..4);
     prop_oneof![
         (builder_id(), 0..4u32, class(), outstanding()).prop_map(|(builder, slots, class, outstanding)| {
-            let architecture = class.architecture;
+            let Class { architecture, level, .. } = class;
             Input::BuilderJoined {
                 builder,
                 name: String::new(),
                 addresses: Vec::new(),
                 slots,
                 architecture,
+                level,
                 outstanding,
             }
         }),

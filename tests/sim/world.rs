@@ -15,7 +15,7 @@ use farcc::model::id::{BuilderId, ClientId, Instance, JobId, LeaseId, RequestId}
 use farcc::model::limits::HEARTBEAT_EVERY;
 use farcc::model::moment::Moment;
 use farcc::model::reason::{Reason, Why};
-use farcc::model::toolchain::ToolchainId;
+use farcc::model::toolchain::{IsaLevel, ToolchainId};
 
 use crate::chance::Chance;
 
@@ -777,6 +777,7 @@ impl World {
             addresses: Vec::new(),
             slots: builder.slots,
             architecture: builder.architecture.clone(),
+            level: IsaLevel::default(),
             outstanding,
         };
         let draining = builder.draining;
@@ -966,7 +967,11 @@ impl World {
             build.todo -= 1;
             build.running.insert(request);
             let toolchain = (request.0 % u64::from(build.toolchains)) as u8;
-            let class = Class { toolchain: ToolchainId(Digest::of(&[toolchain])), architecture: "x86_64".to_owned() };
+            let class = Class {
+                toolchain: ToolchainId(Digest::of(&[toolchain])),
+                architecture: "x86_64".to_owned(),
+                level: IsaLevel::default(),
+            };
             if self.chance.happens(self.faults.abandon) {
                 let time = self.chance.millis(0, 2000);
                 self.after(time, Event::Abandon { request });

@@ -28,6 +28,7 @@ use crate::model::moment::Moment;
 use crate::os::bus::{BuilderOrder, BuilderSnapshot, JobReport, Order, OrderError};
 use crate::os::clock::{self, Clock};
 use crate::os::net::{self, Identity, Pace};
+use crate::os::processor;
 use crate::os::sandbox::{Cancel, Workshop};
 use crate::os::systemd::messages;
 use crate::os::toolchain::ToolchainStore;
@@ -159,7 +160,12 @@ pub async fn run(mut setup: Setup, mut shutdown: mpsc::Receiver<()>) -> Result<(
         let (counter, identity) = (counter.clone(), identity.clone());
         tasks.spawn(async move { net::serve(listener, &identity, counter).await });
     }
-    let offer = scheduler::Offer { name: setup.name, addresses: setup.addresses, architecture: setup.architecture };
+    let offer = scheduler::Offer {
+        name: setup.name,
+        addresses: setup.addresses,
+        architecture: setup.architecture,
+        level: processor::level(),
+    };
     let (report, reported) = watch::channel(Report { slots: setup.slots, ..Report::default() });
     let (uplink, to_loop) = (setup.scheduler.clone(), inbox.clone());
     tasks.spawn(async move {

@@ -9,6 +9,7 @@ use super::driver::{Event, Report};
 use crate::daemon::link::{Backoff, DialError, Dialler, Link, Outage, Uplink, next_message};
 use crate::engine::wire::farm::{BuilderOffer, BuilderToScheduler, Role, SchedulerToBuilder};
 use crate::model::limits::HEARTBEAT_EVERY;
+use crate::model::toolchain::IsaLevel;
 use crate::os::net::Identity;
 use crate::os::systemd::messages;
 
@@ -16,6 +17,7 @@ pub(super) struct Offer {
     pub(super) name: String,
     pub(super) addresses: Vec<String>,
     pub(super) architecture: String,
+    pub(super) level: IsaLevel,
 }
 
 /// Never returns by itself.
@@ -65,6 +67,7 @@ async fn linked(
         slots: offered,
         addresses: offer.addresses.clone(),
         architecture: offer.architecture.clone(),
+        level: offer.level,
         outstanding: state.borrow().outstanding.clone(),
     });
     let dialler = Dialler { uplink, identity, name: &offer.name };

@@ -217,7 +217,7 @@ impl Workbench {
             response_files,
             provided: BTreeMap::new(),
         };
-        let class = Class { toolchain: package.id, architecture: self.architecture.clone() };
+        let class = Class { toolchain: package.id, architecture: self.architecture.clone(), level: package.level };
         let (mut command, mut argv, mut probe_here) = (command, request.argv, None);
         if command.is_native() {
             let native = self.natives.resolve(package.id, &wanted).await?;

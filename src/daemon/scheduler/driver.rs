@@ -302,6 +302,7 @@ impl Driver {
             addresses: located(&offer.addresses, joined.address.ip()),
             slots: offer.slots,
             architecture: offer.architecture,
+            level: offer.level,
             outstanding: offer.outstanding,
         });
         let epoch = self.builders.get(&builder).map_or(0, |known| known.epoch);

@@ -153,6 +153,7 @@ const ADDRESSES_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::toolchain::IsaLevel;
 
     #[track_caller]
     fn check(offered: &[&str], seen: &str, expected: &[&str]) {
@@ -160,6 +161,7 @@ mod tests {
             slots: 1,
             addresses: offered.iter().map(|&address| address.to_owned()).collect(),
             architecture: "x86_64".to_owned(),
+            level: IsaLevel::default(),
             outstanding: Vec::new(),
         };
         let offer = check_offer(offer, seen.parse().unwrap()).unwrap_or_else(|turned| panic!("{}", turned.message));
@@ -184,6 +186,7 @@ mod tests {
                 slots: 1,
                 addresses: vec![":1".to_owned()],
                 architecture: "x86_64".to_owned(),
+                level: IsaLevel::default(),
                 outstanding: Vec::new(),
             };
             change(&mut offer);

@@ -8,7 +8,7 @@ use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, Instance, LeaseId, RequestId};
 use crate::model::moment::Moment;
 use crate::model::reason::Reason;
-use crate::model::toolchain::ToolchainId;
+use crate::model::toolchain::{IsaLevel, ToolchainId};
 
 /// `u1`, `l2`, `b3`: the number behind the letter.
 fn number(word: &str) -> u64 {
@@ -37,7 +37,11 @@ fn lease(word: &str, builder: &str, epoch: u64) -> Lease {
 }
 
 fn class() -> Class {
-    Class { toolchain: ToolchainId(Digest::from_bytes([0; 32])), architecture: "x86_64".to_owned() }
+    Class {
+        toolchain: ToolchainId(Digest::from_bytes([0; 32])),
+        architecture: "x86_64".to_owned(),
+        level: IsaLevel::default(),
+    }
 }
 
 fn show(output: Output) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::id::{BuilderId, ClientId, LeaseId};
 use crate::model::limits::{QUARANTINE_FIRST, QUARANTINE_FORGIVEN_JOBS, QUARANTINE_MAX, SLOTS_MAX};
 use crate::model::moment::Moment;
+use crate::model::toolchain::IsaLevel;
 
 #[derive(Debug)]
 pub(super) struct Builder {
@@ -13,6 +14,7 @@ pub(super) struct Builder {
     pub(super) addresses: Vec<String>,
     pub(super) slots: u32,
     pub(super) architecture: String,
+    pub(super) level: IsaLevel,
     /// Leases of earlier epochs are void there.
     pub(super) epoch: u64,
     pub(super) draining: bool,
@@ -24,6 +26,17 @@ pub(super) struct Builder {
     pub(super) counts: Option<Counts>,
     /// Who complained last, and what had been finished then.
     complaint: Option<(ClientId, u64)>,
+}
+
+/// What a builder brings along.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) name: String,
+    pub(super) addresses: Vec<String>,
+    pub(super) slots: u32,
+    pub(super) architecture: String,
+    pub(super) level: IsaLevel,
+    pub(super) orphans: BTreeSet<LeaseId>,
 }
 
 /// Jobs since the builder's process has started.
@@ -51,16 +64,18 @@ pub(super) struct News {
 }
 
 impl Builder {
-    pub(super) fn new(name: String, addresses: Vec<String>, slots: u32, architecture: String, epoch: u64) -> Self {
+    pub(super) fn new(offer: Offer, epoch: u64) -> Self {
+        let Offer { name, addresses, slots, architecture, level, orphans } = offer;
         Self {
             name,
             addresses,
             slots,
             architecture,
+            level,
             epoch,
             draining: false,
-            running: BTreeSet::new(),
-            orphans: BTreeSet::new(),
+            running: orphans.clone(),
+            orphans,
             counts: None,
             complaint: None,
         }

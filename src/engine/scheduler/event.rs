@@ -8,6 +8,7 @@ use crate::engine::wire::farm::{Class, FarmStatus, Grievance};
 use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
 use crate::model::limits::{HEARTBEAT_SILENCE_MAX, LEASE_MAX};
 use crate::model::moment::Moment;
+use crate::model::toolchain::IsaLevel;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -35,6 +36,7 @@ pub enum Input {
         addresses: Vec<String>,
         slots: u32,
         architecture: String,
+        level: IsaLevel,
         /// Leases whose jobs still run there, of this scheduler or an earlier one: their slots are taken until a
         /// heartbeat no longer names them.
         outstanding: Vec<LeaseId>,

@@ -9,6 +9,7 @@ use crate::engine::wire::farm::Class;
 use crate::model::id::{BuilderId, ClientId};
 use crate::model::limits::HOPELESS_GRACE;
 use crate::model::moment::Moment;
+use crate::model::toolchain::IsaLevel;
 
 impl Scheduler {
     /// Tells clients whose units no builder here can take, and those for whom one has come.
@@ -16,11 +17,11 @@ impl Scheduler {
         let prospects = self.prospects(now, Whom::Everybody);
         let own = |client| (client, self.prospects(now, Whom::One(client)));
         let own: BTreeMap<_, _> = self.failed_clients().into_iter().map(own).collect();
-        let without_misfits = self.prospects_without_misfits(now);
+        let special = self.special_prospects(now);
         for (&id, client) in &mut self.clients {
             let prospects = own.get(&id).unwrap_or(&prospects);
             for (class, demand) in &mut client.claims {
-                let prospect = match without_misfits.get(&(id, class.clone())) {
+                let prospect = match special.get(&(id, class.clone())) {
                     Some(prospect) => *prospect,
                     None => prospects.get(class.architecture.as_str()).copied().unwrap_or(Prospect::None),
                 };
@@ -55,12 +56,13 @@ impl Scheduler {
         self.health.keys().filter_map(|(_, whom)| one(whom)).collect()
     }
 
-    /// The best that there is for each claim to whose toolchain some builder is of no use.
-    fn prospects_without_misfits(&self, now: Moment) -> BTreeMap<(ClientId, Class), Prospect> {
-        let is_concerned =
-            |client: &Client, class: &Class| client.misfits.iter().any(|(toolchain, _)| *toolchain == class.toolchain);
+    /// The best that there is for each claim to whose toolchain some builder may be of no use.
+    fn special_prospects(&self, now: Moment) -> BTreeMap<(ClientId, Class), Prospect> {
+        let is_concerned = |client: &Client, class: &Class| {
+            class.level > IsaLevel(1) || client.misfits.iter().any(|(toolchain, _)| *toolchain == class.toolchain)
+        };
         let mut best = BTreeMap::new();
-        for (&id, client) in self.clients.iter().filter(|(_, client)| !client.misfits.is_empty()) {
+        for (&id, client) in &self.clients {
             for class in client.claims.keys().filter(|class| is_concerned(client, class)) {
                 best.insert((id, class.clone()), self.best_fit(now, id, class));
             }
@@ -70,7 +72,7 @@ impl Scheduler {
 
     fn best_fit(&self, now: Moment, client: ClientId, class: &Class) -> Prospect {
         let fitting = self.builders.iter().filter(|&(&builder, known)| {
-            known.architecture == class.architecture && !self.is_misfit(client, class, builder)
+            known.architecture == class.architecture && self.is_fit(client, class, builder)
         });
         let prospects = fitting.map(|(&builder, known)| self.prospect(now, builder, known, Whom::One(client)));
         prospects.max().unwrap_or(Prospect::None)

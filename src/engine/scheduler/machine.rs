@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::engine::scheduler::builders::{Builder, Counts, Health, Room, Whom, roomiest};
+use crate::engine::scheduler::builders::{Builder, Counts, Health, Offer, Room, Whom, roomiest};
 use crate::engine::scheduler::leases::{Granted, LeaseTable};
 use crate::engine::scheduler::share::{self, Claim, Recall};
 use crate::engine::scheduler::{Blame, Input, Output, Settings, Snapshot};
@@ -81,12 +81,12 @@ impl Scheduler {
     /// Peers that are not known (any more) are passed over: their link has ended, or is about to.
     pub fn handle(&mut self, now: Moment, input: Input) {
         match input {
-            Input::BuilderJoined { builder, name, addresses, slots, architecture, outstanding } => {
+            Input::BuilderJoined { builder, name, addresses, slots, architecture, level, outstanding } => {
                 self.lose_builder(now, builder);
                 let is_void = |lease: &LeaseId| self.is_void(*lease);
                 let orphans = outstanding.into_iter().filter(is_void).take(SLOTS_MAX as usize).collect();
                 let slots = slots.min(SLOTS_MAX);
-                self.builder_joined(now, builder, Offer { name, addresses, slots, architecture, orphans });
+                self.builder_joined(now, builder, Offer { name, addresses, slots, architecture, level, orphans });
             }
             Input::BuilderHeartbeat { builder, outstanding, finished, failed, slots } => {
                 let is_news = self.builder_heard(now, builder, outstanding, Counts { finished, failed });
@@ -217,21 +217,14 @@ impl Scheduler {
     fn is_open_to(&self, now: Moment, client: ClientId, class: &Class, builder: BuilderId) -> bool {
         self.is_open(now, builder)
             && !self.is_paused(now, builder, Whom::One(client))
-            && !self.is_misfit(client, class, builder)
+            && self.is_fit(client, class, builder)
     }
 
-    pub(super) fn is_misfit(&self, client: ClientId, class: &Class, builder: BuilderId) -> bool {
-        self.clients.get(&client).is_some_and(|client| client.misfits.contains(&(class.toolchain, builder)))
+    /// Whether the builder's machine can run the toolchain, by what it has said and by what the client has seen.
+    pub(super) fn is_fit(&self, client: ClientId, class: &Class, builder: BuilderId) -> bool {
+        self.builders.get(&builder).is_some_and(|known| known.level.runs(class.level))
+            && !self.clients.get(&client).is_some_and(|client| client.misfits.contains(&(class.toolchain, builder)))
     }
-}
-
-/// What a builder brought along.
-struct Offer {
-    name: String,
-    addresses: Vec<String>,
-    slots: u32,
-    architecture: String,
-    orphans: BTreeSet<LeaseId>,
 }
 
 /// Builders.
@@ -241,13 +234,9 @@ impl Scheduler {
             self.outputs.push_back(Output::CloseBuilder { builder: id });
             return;
         }
-        let Offer { name, addresses, slots, architecture, orphans } = offer;
-        self.missing.remove(&architecture);
+        self.missing.remove(&offer.architecture);
         let epoch = self.next_epoch();
-        let mut builder = Builder::new(name, addresses, slots, architecture, epoch);
-        builder.running.clone_from(&orphans);
-        builder.orphans = orphans;
-        self.builders.insert(id, builder);
+        self.builders.insert(id, Builder::new(offer, epoch));
         // Its machine may be another one by now.
         for client in self.clients.values_mut() {
             client.misfits.retain(|(_, misfit)| *misfit != id);

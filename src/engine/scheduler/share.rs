@@ -138,7 +138,7 @@ fn total(claims: &[Claim], client: ClientId, count: fn(&Claim) -> u32) -> u32 {
 mod tests {
     use super::*;
     use crate::model::digest::Digest;
-    use crate::model::toolchain::ToolchainId;
+    use crate::model::toolchain::{IsaLevel, ToolchainId};
 
     fn at(seconds: u64) -> Moment {
         Moment::START + std::time::Duration::from_secs(seconds)
@@ -147,7 +147,11 @@ mod tests {
     fn claim(client: u8, class: u8, wanted: u32, held: u32) -> Claim {
         Claim {
             client: ClientId(Digest::from_bytes([client; 32])),
-            class: Class { toolchain: ToolchainId(Digest::from_bytes([class; 32])), architecture: "x86_64".to_owned() },
+            class: Class {
+                toolchain: ToolchainId(Digest::from_bytes([class; 32])),
+                architecture: "x86_64".to_owned(),
+                level: IsaLevel::default(),
+            },
             wanted,
             held,
             kept: held,

@@ -7,7 +7,7 @@ use crate::engine::wire::farm::{Class, Grievance};
 use crate::model::digest::Digest;
 use crate::model::id::{BuilderId, ClientId, Instance, LeaseId};
 use crate::model::moment::Moment;
-use crate::model::toolchain::ToolchainId;
+use crate::model::toolchain::{IsaLevel, ToolchainId};
 
 /// `b1`, `c2`, `l3`: the number behind the letter.
 fn number(word: &str) -> u8 {
@@ -37,11 +37,27 @@ fn leases(words: &[&str]) -> Vec<LeaseId> {
 }
 
 fn class(architecture: &str) -> Class {
-    Class { toolchain: ToolchainId(Digest::from_bytes([0; 32])), architecture: architecture.to_owned() }
+    Class {
+        toolchain: ToolchainId(Digest::from_bytes([0; 32])),
+        architecture: architecture.to_owned(),
+        level: IsaLevel::default(),
+    }
 }
 
 fn other_toolchain(word: &str) -> ToolchainId {
     ToolchainId(Digest::of(word.as_bytes()))
+}
+
+fn joining(b: &str, slots: &str, level: &str, outstanding: &[&str]) -> Input {
+    Input::BuilderJoined {
+        builder: builder(b),
+        name: b.to_owned(),
+        addresses: Vec::new(),
+        slots: slots.parse().unwrap(),
+        architecture: "x86_64".to_owned(),
+        level: IsaLevel(level.parse().unwrap()),
+        outstanding: leases(outstanding),
+    }
 }
 
 fn complaint(c: &str, b: &str, l: &str, about: Grievance) -> Input {
@@ -83,14 +99,8 @@ impl Story {
         let words: Vec<&str> = line.split_whitespace().collect();
         let input = match words[..] {
             ["wait", millis] => return self.wait(millis.parse().unwrap()),
-            [b, "joins", slots, ref outstanding @ ..] => Input::BuilderJoined {
-                builder: builder(b),
-                name: b.to_owned(),
-                addresses: Vec::new(),
-                slots: slots.parse().unwrap(),
-                architecture: "x86_64".to_owned(),
-                outstanding: leases(outstanding),
-            },
+            [b, "joins", slots, "level", level] => joining(b, slots, level, &[]),
+            [b, "joins", slots, ref outstanding @ ..] => joining(b, slots, "0", outstanding),
             [b, "beats", finished, ref outstanding @ ..] => Input::BuilderHeartbeat {
                 builder: builder(b),
                 outstanding: leases(outstanding),
@@ -127,6 +137,11 @@ impl Story {
             [c, "wants", slots] => {
                 Input::Demand { client: client(c), class: class("x86_64"), slots: slots.parse().unwrap() }
             }
+            [c, "wants", slots, "level", level] => Input::Demand {
+                client: client(c),
+                class: Class { level: IsaLevel(level.parse().unwrap()), ..class("x86_64") },
+                slots: slots.parse().unwrap(),
+            },
             [c, "wants", slots, "of", toolchain] => Input::Demand {
                 client: client(c),
                 class: Class { toolchain: other_toolchain(toolchain), ..class("x86_64") },
@@ -307,6 +322,20 @@ fn a_builder_that_cannot_run_a_toolchain_gets_no_more_of_it() {
     check(&hopeless, &["c1 hopeless true"]);
     check(&format!("{hopeless}; b2 joins 1"), &["b2 epoch 2", "c1 has l2 at b2 epoch 2", "c1 hopeless false"]);
     check(&format!("{hopeless}; b1 joins 1"), &["b1 epoch 2", "c1 has l2 at b1 epoch 2", "c1 hopeless false"]);
+}
+
+#[test]
+fn toolchains_go_to_processors_that_run_them() {
+    let story = "b1 joins 1 level 2; b2 joins 1 level 3; b1 beats 0; b2 beats 0; c1 comes";
+    check(&format!("{story}; c1 wants 2 level 3"), &["c1 has l1 at b2 epoch 2"]);
+    check(&format!("{story}; c1 wants 2 level 2"), &["c1 has l1 at b1 epoch 1", "c1 has l2 at b2 epoch 2"]);
+    check(&format!("{story}; c1 wants 2"), &["c1 has l1 at b1 epoch 1", "c1 has l2 at b2 epoch 2"]);
+    // A builder of an older version does not say.
+    check("b1 joins 1; c1 comes; c1 wants 1 level 4", &["c1 has l1 at b1 epoch 1"]);
+    let old = "b1 joins 1 level 1; wait 3000; b1 beats 0; wait 3000; b1 beats 0; c1 comes; c1 wants 1 level 3";
+    check(old, &["c1 hopeless true"]);
+    let newer = ["b2 epoch 2", "c1 has l1 at b2 epoch 2", "c1 hopeless false"];
+    check(&format!("{old}; b2 joins 1 level 4"), &newer);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! Evolution: fields are named on the wire. A new field gets `#[serde(default)]`; a new variant is sent only to a peer whose
 //! minor version knows it. Nothing is renamed or reused.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::digest::Digest;
@@ -10,7 +13,7 @@ use crate::model::id::{BuilderId, ClientId, Instance, JobId, LeaseId};
 use crate::model::job::{Compilation, JobSpec};
 use crate::model::moment::Moment;
 use crate::model::report::BuilderReport;
-use crate::model::toolchain::ToolchainId;
+use crate::model::toolchain::{IsaLevel, ToolchainId};
 
 /// Peers of another major version refuse each other.
 pub const FARM_MAJOR: u16 = 1;
@@ -48,6 +51,8 @@ pub struct BuilderOffer {
     pub addresses: Vec<String>,
     /// As `uname -m` has it.
     pub architecture: String,
+    #[serde(default)]
+    pub level: IsaLevel,
     /// Leases of an earlier scheduler whose jobs still run.
     pub outstanding: Vec<LeaseId>,
 }
@@ -94,11 +99,49 @@ pub enum Refusal {
 }
 
 /// Units a client would compile remotely if it could: what the scheduler places.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+///
+/// Two are the same whatever they say of the level: it follows from the toolchain, and a scheduler that does not know the field leaves
+/// it out of its answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Class {
     pub toolchain: ToolchainId,
     /// As `uname -m` has it.
     pub architecture: String,
+    /// What the toolchain's programs need of the processor.
+    #[serde(default)]
+    pub level: IsaLevel,
+}
+
+impl Class {
+    fn identity(&self) -> (ToolchainId, &str) {
+        (self.toolchain, &self.architecture)
+    }
+}
+
+impl PartialEq for Class {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Class {}
+
+impl PartialOrd for Class {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Class {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl Hash for Class {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// The right to run one job at a time on each of `slots` slots of a builder.

@@ -11,15 +11,18 @@ use std::path::{Path, PathBuf};
 use goblin::container::Ctx;
 use goblin::elf::dynamic::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRTAB, Dynamic};
 use goblin::elf::header::{EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
-use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_LOAD, ProgramHeader};
+use goblin::elf::program_header::{PT_DYNAMIC, PT_GNU_PROPERTY, PT_INTERP, PT_LOAD, ProgramHeader};
 use goblin::elf::{Elf, Header};
 
 use crate::model::limits::{ELF_DYNAMIC_BYTES_MAX, PATH_BYTES_MAX};
+use crate::model::toolchain::IsaLevel;
 
 /// Needs of one program or library.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
     pub(super) kind: Kind,
+    /// What the linker has noted that it needs of the processor.
+    pub(super) level: IsaLevel,
     /// None for libraries and static programs.
     pub(super) interpreter: Option<PathBuf>,
     pub(super) libraries: Vec<OsString>,
@@ -96,6 +99,7 @@ pub(super) fn read(path: &Path) -> Result<Needs, ElfError> {
             is_little_endian: context.le.is_little(),
             machine: header.e_machine,
         },
+        level: level(&file, &segments, context)?,
         interpreter: interpreter(&file, &segments)?,
         ..Needs::default()
     };
@@ -124,6 +128,35 @@ fn interpreter(file: &File, segments: &[ProgramHeader]) -> Result<Option<PathBuf
     let Some(segment) = segments.iter().find(|segment| segment.p_type == PT_INTERP) else { return Ok(None) };
     let text = read_at(file, segment.p_offset, segment.p_filesz, PATH_BYTES_MAX as u64)?;
     Ok(Some(OsString::from_vec(until_nul(text)).into()))
+}
+
+/// From the note that says which properties a file has, if it says so.
+fn level(file: &File, segments: &[ProgramHeader], context: Ctx) -> Result<IsaLevel, ElfError> {
+    let Some(segment) = segments.iter().find(|segment| segment.p_type == PT_GNU_PROPERTY) else {
+        return Ok(IsaLevel::default());
+    };
+    let note = read_at(file, segment.p_offset, segment.p_filesz, ELF_DYNAMIC_BYTES_MAX)?;
+    Ok(noted_level(&note, context).unwrap_or_default())
+}
+
+/// A note of type [`PROPERTIES`] by `GNU`; in it each property with type, length and value, padded to eight bytes.
+fn noted_level(note: &[u8], context: Ctx) -> Option<IsaLevel> {
+    let word = |bytes: &[u8]| {
+        let bytes = bytes.first_chunk::<4>()?;
+        Some(if context.le.is_little() { u32::from_le_bytes(*bytes) } else { u32::from_be_bytes(*bytes) })
+    };
+    if word(note.get(8..)?)? != PROPERTIES || note.get(12..16)? != b"GNU\0" {
+        return None;
+    }
+    let mut properties = note.get(16..)?;
+    loop {
+        let length = word(properties.get(4..)?)? as usize;
+        if word(properties)? == ISA_NEEDED && length == 4 {
+            let levels = word(properties.get(8..)?)?;
+            return Some(IsaLevel((u32::BITS - levels.leading_zeros()) as u8));
+        }
+        properties = properties.get(length.checked_next_multiple_of(8)?.checked_add(8)?..)?;
+    }
 }
 
 fn fill(needs: &mut Needs, file: &File, dynamic: &Dynamic, segments: &[ProgramHeader]) -> Result<(), ElfError> {
@@ -184,6 +217,11 @@ fn until_nul(mut text: Vec<u8>) -> Vec<u8> {
     text.truncate(end);
     text
 }
+
+/// `NT_GNU_PROPERTY_TYPE_0`
+const PROPERTIES: u32 = 5;
+/// `GNU_PROPERTY_X86_ISA_1_NEEDED`: a bit for each level, the lowest first.
+const ISA_NEEDED: u32 = 0xc000_8002;
 
 /// The 64-bit ELF header; the 32-bit one is shorter.
 const HEADER_BYTES_MAX: usize = 64;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::toolchain::loader::{self, ConfLine, Configuration, Loader};
 use crate::model::limits::LOADER_BYTES_MAX;
+use crate::model::toolchain::IsaLevel;
 use crate::os::toolchain::elf::{self, ElfError, Needs};
 use crate::os::toolchain::pack::PackError;
 use crate::os::toolchain::tree::{Tree, is_absence, list};
@@ -21,6 +22,7 @@ use crate::os::toolchain::tree::{Tree, is_absence, list};
 #[derive(Debug, Default)]
 pub(super) struct Libraries {
     configured: BTreeMap<Configuration, Vec<PathBuf>>,
+    level: IsaLevel,
 }
 
 /// A loader with the directories that it is configured to search.
@@ -47,6 +49,7 @@ impl Libraries {
         if !needs.kind.is_native() {
             return Err(PackError::OtherMachine { path: program.to_owned(), kind: needs.kind });
         }
+        self.level = self.level.max(needs.level);
         let Some(interpreter) = needs.interpreter.clone() else { return Ok(()) };
         let missing = || PackError::MissingLibrary { name: interpreter.clone().into(), needed_by: program.to_owned() };
         let real = match tree.add_file(&interpreter)? {
@@ -69,11 +72,17 @@ impl Libraries {
                     continue;
                 }
                 let library = search.load(&name, &object, tree)?;
+                self.level = self.level.max(library.needs.level);
                 loaded.extend(library.needs.soname.clone());
                 queue.push_back(library);
             }
         }
         Ok(())
+    }
+
+    /// What all programs and libraries so far need of a processor.
+    pub(super) fn level(&self) -> IsaLevel {
+        self.level
     }
 
     fn search(&mut self, named: &Path, real: &Path, tree: &mut Tree) -> Result<Search, PackError> {

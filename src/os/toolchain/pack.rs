@@ -18,7 +18,7 @@ use crate::model::digest::DigestBuilder;
 use crate::model::limits::{COPY_BYTES, TOOLCHAIN_BYTES_MAX};
 use crate::model::path::SandboxPath;
 use crate::model::report::PackageSummary;
-use crate::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
+use crate::model::toolchain::{IsaLevel, ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
 use crate::os::process::SpawnError;
 use crate::os::toolchain::archive::{self, ArchiveError};
 use crate::os::toolchain::ask::{AskError, Driver};
@@ -187,6 +187,8 @@ pub struct Package {
     pub id: ToolchainId,
     pub manifest: ToolchainManifest,
     pub identity: Identity,
+    /// What its programs need of a processor.
+    pub level: IsaLevel,
     /// Where its files are, and what else has to stay as it is.
     sources: Sources,
     /// Where those are that this machine does not have.
@@ -207,7 +209,7 @@ struct Archived {
 pub fn package(subject: &Subject) -> Result<Package, Unpackable> {
     let mut tree = Tree::default();
     let found = find(subject, &mut tree);
-    Package::new(found.map(|identity| (identity, None)), tree)
+    Package::new(found, tree)
 }
 
 /// The same with the programs of an archive in place of this machine's. Takes as long as unpacking it.
@@ -218,10 +220,20 @@ pub fn package_from(replacement: &Replacement, subject: &Subject) -> Result<Pack
     let mut tree = Tree::default();
     let found = substitute::find(subject, replacement, &mut tree);
     let archived = |spool| Some(Archived { archive: replacement.archive.clone(), spool });
-    Package::new(found.map(|(identity, spool)| (identity, archived(spool))), tree)
+    // What an archive's programs need is not looked into: where it is too much, a job says so.
+    let found =
+        found.map(|(identity, spool)| Found { identity, level: IsaLevel::default(), archived: archived(spool) });
+    Package::new(found, tree)
 }
 
-fn find(subject: &Subject, tree: &mut Tree) -> Result<Identity, PackError> {
+/// What is known of a compiler when its files are found.
+struct Found {
+    identity: Identity,
+    level: IsaLevel,
+    archived: Option<Archived>,
+}
+
+fn find(subject: &Subject, tree: &mut Tree) -> Result<Found, PackError> {
     let search_path = subject.variables.search_path();
     let driver = Driver { path: &subject.compiler, selectors: &subject.selectors, search_path };
     if !subject.compiler.is_absolute() {
@@ -245,7 +257,7 @@ fn find(subject: &Subject, tree: &mut Tree) -> Result<Identity, PackError> {
         libraries.add_needs(program, tree)?;
     }
     add_surroundings(subject, &identity, tree)?;
-    Ok(identity)
+    Ok(Found { identity, level: libraries.level(), archived: None })
 }
 
 /// Adds a program that a driver names by its path, or by its bare name when `PATH` shall decide, and tells where it lies.
@@ -350,11 +362,11 @@ fn hashed(sources: &Sources) -> Result<ToolchainManifest, PackError> {
 }
 
 impl Package {
-    fn new(found: Result<(Identity, Option<Archived>), PackError>, tree: Tree) -> Result<Self, Unpackable> {
+    fn new(found: Result<Found, PackError>, tree: Tree) -> Result<Self, Unpackable> {
         let sources = tree.into_sources();
         match found.and_then(|found| Ok((found, hashed(&sources)?))) {
-            Ok(((identity, archived), manifest)) => {
-                Ok(Self { id: manifest.id(), manifest, identity, sources, archived })
+            Ok((Found { identity, level, archived }, manifest)) => {
+                Ok(Self { id: manifest.id(), manifest, identity, level, sources, archived })
             }
             Err(why) => Err(Unpackable { why, sources: Box::new(sources) }),
         }
