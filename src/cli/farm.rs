@@ -3,9 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::Command;
 
 use crate::cli::arguments::{InviteOptions, JoinOptions};
+use crate::cli::manager::{Manager, SYSTEMD_IMPORTS, systemd_version};
 use crate::cli::place::Place;
 use crate::cli::{Failure, print, say};
 use crate::engine::config::{HostPort, Invite, Part, SCHEDULER_PORT, SchedulerConfig};
@@ -61,55 +61,104 @@ pub(crate) fn join(options: &JoinOptions) -> Result<u8, Failure> {
     let invite: Invite = options.line.parse().map_err(Failure::with(exit::USAGE))?;
     let is_root = rustix::process::geteuid().is_root();
     let is_builder = options.builder || (!options.client && is_root);
-    let (text, place, manager, unit, then) = if is_builder && is_root {
-        let then = "now `systemctl enable --now builder.socket`";
-        (invite.builder_file(), Place::service(Part::Builder), Manager::System, BUILDER_UNIT, then)
-    } else if is_builder {
-        let then = "now `systemctl --user enable --now builder.socket`";
-        (invite.builder_file(), Place::own(Part::Builder)?, Manager::User, BUILDER_UNIT, then)
-    } else {
-        let place = if options.system { Place::every_client() } else { Place::own(Part::Client)? };
-        let then = "`farccctl stop` lets a running client daemon notice";
-        (invite.client_file(), place, Manager::User, "farcc-client.socket", then)
-    };
-    let text = text.ok_or_else(|| {
-        let role = if is_builder { "builders" } else { "clients" };
-        Failure::new(exit::NEGATIVE, format_args!("the invitation is not for {role}: it was made without their token"))
-    })?;
-    place.put(&text, options.force)?;
-    if options.now {
-        manager.switch_on(unit)?;
-        say(&format!("joined: {}; {unit} is on", place.path.display()));
-    } else {
-        say(&format!("joined: {}; {then}", place.path.display()));
+    let joining = match (is_builder, is_root) {
+        (true, true) => Joining::builder_service(&invite),
+        (true, false) => Joining::own_builder(&invite),
+        (false, _) => Joining::client(&invite, options.system),
+    }?;
+    // All or nothing: a daemon with half of it would knock at the door for ever.
+    for (place, text) in &joining.files {
+        place.check(text, options.force)?;
     }
+    for (place, text) in &joining.files {
+        place.put(text, options.force)?;
+    }
+    if joining.changes_units()? {
+        Manager::System.reload()?;
+    }
+    let written: Vec<_> = joining.files.iter().map(|(place, _)| place.path.display().to_string()).collect();
+    let then = if options.now {
+        if let Some(service) = joining.service {
+            // One that runs already has read what was there at its start.
+            joining.manager.restart_if_running(service)?;
+        }
+        joining.manager.switch_on(joining.unit)?;
+        format!("{} is on", joining.unit)
+    } else {
+        joining.then.to_owned()
+    };
+    say(&format!("joined: {}; {then}", written.join(", ")));
     Ok(exit::OK)
 }
 
-/// Whose units `--now` is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Manager {
-    System,
-    User,
+/// What it takes to join: files, in the order of writing, and what is done with them.
+struct Joining {
+    files: Vec<(Place, String)>,
+    /// What the service manager is told beside its units, and whether it has to be.
+    drop_in: Option<(Place, String, bool)>,
+    manager: Manager,
+    unit: &'static str,
+    /// Reads the files at its start only.
+    service: Option<&'static str>,
+    /// What comes next for those who do it themselves.
+    then: &'static str,
 }
 
-impl Manager {
-    /// Now, and with each start of the machine or session.
-    fn switch_on(self, unit: &str) -> Result<(), Failure> {
-        let mut systemctl = Command::new("systemctl");
-        if self == Self::User {
-            systemctl.arg("--user");
+impl Joining {
+    /// The token is the service manager's to keep and to hand over, where one runs that does.
+    fn builder_service(invite: &Invite) -> Result<Self, Failure> {
+        let token = invite.builder_token.as_ref().ok_or_else(|| not_for("builders"))?;
+        let credential = Place::credential(CREDENTIAL);
+        let version = systemd_version();
+        let loading = format!("[Service]\nLoadCredential={CREDENTIAL}:{}\n", credential.path.display());
+        let drop_in = version.map(|version| (Place::system_service(Part::Builder), loading, version < SYSTEMD_IMPORTS));
+        let files = match version {
+            None => vec![(Place::service(Part::Builder), whole(invite.builder_file(), "builders")?)],
+            Some(_) => vec![
+                (credential, format!("{}\n", token.expose())),
+                (Place::readable_service(Part::Builder), invite.upstream_file()),
+            ],
+        };
+        let then = "now `systemctl enable --now builder.socket`";
+        let service = Some("farcc-builder.service");
+        Ok(Self { files, drop_in, manager: Manager::System, unit: BUILDER_UNIT, service, then })
+    }
+
+    fn own_builder(invite: &Invite) -> Result<Self, Failure> {
+        let files = vec![(Place::own(Part::Builder)?, whole(invite.builder_file(), "builders")?)];
+        let then = "now `systemctl --user enable --now builder.socket`";
+        let service = Some("farcc-builder.service");
+        Ok(Self { files, drop_in: None, manager: Manager::User, unit: BUILDER_UNIT, service, then })
+    }
+
+    fn client(invite: &Invite, is_for_all: bool) -> Result<Self, Failure> {
+        let place = if is_for_all { Place::every_client() } else { Place::own(Part::Client)? };
+        let files = vec![(place, whole(invite.client_file(), "clients")?)];
+        let then = "`farccctl stop` lets a running client daemon notice";
+        let (manager, unit) = (Manager::User, "farcc-client.socket");
+        Ok(Self { files, drop_in: None, manager, unit, service: None, then })
+    }
+
+    /// Writes the drop-in where it is needed, and removes it where it no longer is: a credential that it names must exist.
+    fn changes_units(&self) -> Result<bool, Failure> {
+        match &self.drop_in {
+            None => Ok(false),
+            Some((place, text, true)) => place.put(text, true).map(|()| true),
+            Some((place, text, false)) => place.take_back(text),
         }
-        let status = systemctl.args(["--quiet", "enable", "--now", unit]).status();
-        let status = status.map_err(|error| Failure::new(exit::NEGATIVE, format_args!("--now: systemctl: {error}")))?;
-        if !status.success() {
-            // systemctl has said why.
-            return Err(Failure::new(exit::NEGATIVE, format_args!("--now: {unit} could not be switched on")));
-        }
-        Ok(())
     }
 }
 
+fn whole(text: Option<String>, whom: &str) -> Result<String, Failure> {
+    text.ok_or_else(|| not_for(whom))
+}
+
+fn not_for(whom: &str) -> Failure {
+    Failure::new(exit::NEGATIVE, format_args!("the invitation is not for {whom}: it was made without their token"))
+}
+
+/// The token of this machine's builder. A scheduler of another farm on the same machine has no use for this name.
+const CREDENTIAL: &str = "farcc.token";
 /// The name that people know; it is an alias of farcc-builder.socket.
 const BUILDER_UNIT: &str = "builder.socket";
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use crate::cli::Failure;
+use crate::cli::credstore::{CREDSTORE, service_drop_in};
 use crate::engine::config::Part;
 use crate::model::exit;
 use crate::os::process::privileges::find_user;
@@ -16,22 +17,40 @@ pub(crate) struct Place {
     pub(crate) path: PathBuf,
     mode: u32,
     group: Option<u32>,
+    /// Of its directory, where that has to be made.
+    directory_mode: u32,
 }
 
 impl Place {
+    fn readable(path: PathBuf) -> Self {
+        Self { path, mode: 0o644, group: None, directory_mode: 0o755 }
+    }
+
     /// Of this machine's service: its user has to read the file, and nobody else.
     pub(crate) fn service(part: Part) -> Self {
         let account = find_user(&format!("farcc-{}", part.name()));
-        Self {
-            path: PathBuf::from(format!("/etc/farcc/{}.toml.d/farm.toml", part.name())),
-            mode: if account.is_some() { 0o640 } else { 0o600 },
-            group: account.map(|account| account.gid),
-        }
+        let mode = if account.is_some() { 0o640 } else { 0o600 };
+        Self { mode, group: account.map(|account| account.gid), ..Self::readable_service(part) }
+    }
+
+    /// As [`Place::service`], for what is no secret.
+    pub(crate) fn readable_service(part: Part) -> Self {
+        Self::readable(PathBuf::from(format!("/etc/farcc/{}.toml.d/farm.toml", part.name())))
     }
 
     /// Of every client of this machine: all users' daemons read it as themselves.
     pub(crate) fn every_client() -> Self {
-        Self { path: PathBuf::from("/etc/farcc/client.toml.d/farm.toml"), mode: 0o644, group: None }
+        Self::readable(PathBuf::from("/etc/farcc/client.toml.d/farm.toml"))
+    }
+
+    /// Of the service manager alone, which hands it to the services that ask for it by `name`.
+    pub(crate) fn credential(name: &str) -> Self {
+        Self { path: Path::new(CREDSTORE).join(name), mode: 0o600, group: None, directory_mode: 0o700 }
+    }
+
+    /// What a service of the system's is told beside its own file; it holds no secret.
+    pub(crate) fn system_service(part: Part) -> Self {
+        Self::readable(service_drop_in(part))
     }
 
     /// Of this user alone: the client's file, or that of a daemon which the user's own service manager runs.
@@ -41,17 +60,18 @@ impl Place {
             Part::Scheduler => "scheduler.toml",
             Part::Builder => "builder.toml",
         };
-        Ok(Self { path: own_directory()?.join("farcc").join(name), mode: 0o600, group: None })
+        let path = own_directory()?.join("farcc").join(name);
+        Ok(Self { path, mode: 0o600, group: None, directory_mode: 0o755 })
     }
 
     /// What a socket unit of the system's is told beside its own file; it holds no secret.
     pub(crate) fn system_socket(part: Part) -> Self {
-        Self { path: socket_drop_in(Path::new("/etc/systemd/system"), part), mode: 0o644, group: None }
+        Self::readable(socket_drop_in(Path::new("/etc/systemd/system"), part))
     }
 
     /// As [`Place::system_socket`], of this user's service manager.
     pub(crate) fn own_socket(part: Part) -> Result<Self, Failure> {
-        Ok(Self { path: socket_drop_in(&own_directory()?.join("systemd/user"), part), mode: 0o644, group: None })
+        Ok(Self::readable(socket_drop_in(&own_directory()?.join("systemd/user"), part)))
     }
 
     /// Refuses where something else is there that nobody wants replaced.
@@ -76,13 +96,21 @@ impl Place {
         self.appear(text).map_err(|error| self.failure(&error))
     }
 
+    /// Removes the file if it says just this; whether it did.
+    pub(crate) fn take_back(&self, text: &str) -> Result<bool, Failure> {
+        if fs::read(&self.path).is_ok_and(|present| present == text.as_bytes()) {
+            return fs::remove_file(&self.path).map(|()| true).map_err(|error| self.failure(&error));
+        }
+        Ok(false)
+    }
+
     fn failure(&self, error: &io::Error) -> Failure {
         Failure::new(exit::DIRECTORY, format_args!("{}: {error}", self.path.display()))
     }
 
     fn appear(&self, text: &str) -> io::Result<()> {
         let dir = self.path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+        DirBuilder::new().recursive(true).mode(self.directory_mode).create(dir)?;
         let aside = dir.join(format!(".farm-{}.new", std::process::id()));
         let written = self.write(&aside, text).and_then(|()| fs::rename(&aside, &self.path));
         if written.is_err() {
@@ -118,7 +146,7 @@ mod tests {
     use super::*;
 
     fn place(dir: &Path) -> Place {
-        Place { path: dir.join("farcc/config.toml"), mode: 0o600, group: None }
+        Place { path: dir.join("farcc/config.toml"), mode: 0o600, group: None, directory_mode: 0o755 }
     }
 
     #[test]

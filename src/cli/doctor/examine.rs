@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::doctor::facts::Units;
 use crate::cli::doctor::finding::{Check, Finding, Verdict};
-use crate::cli::doctor::gather::configuration::{Loaded, Subject, are_credentials_stored, is_root};
+use crate::cli::doctor::gather::configuration::{Loaded, Subject, is_root};
 use crate::cli::doctor::gather::{host, listeners, sandbox, units};
 use crate::cli::doctor::judge;
 use crate::cli::doctor::report::Report;
-use crate::cli::{Failure, reach};
+use crate::cli::manager::systemd_version;
+use crate::cli::{Failure, credstore, reach};
 use crate::engine::config::{BuilderConfig, ClientConfig, HostPort, Part, SchedulerConfig, Upstream};
 use crate::os::config::{BUILDER_TOKEN_FILE, CLIENT_TOKEN_FILE, scheduler_tokens};
 use crate::os::process::privileges::{User, find_user};
@@ -26,10 +27,9 @@ pub(crate) fn examine(subject: &Subject, report: &mut Report) -> Result<(), Fail
         (Part::Scheduler, None) => report.add(service(subject, units::units(subject.part, subject.is_own).as_ref()))?,
         (Part::Builder, None) => builder_unconfigured(subject, report)?,
     }
-    report.add([
-        judge::clock(host::clock_behind()),
-        judge::systemd_version(units::systemd_version(), !subject.is_own && are_credentials_stored()),
-    ])
+    let waits_for_import =
+        !subject.is_own && credstore::holds_any_of(subject.part) && !credstore::is_named_by_drop_in(subject.part);
+    report.add([judge::clock(host::clock_behind()), judge::systemd_version(systemd_version(), waits_for_import)])
 }
 
 fn client(config: Option<&ClientConfig>, report: &mut Report) -> Result<(), Failure> {

@@ -46,12 +46,14 @@ impl Invite {
         self.builder_token.as_ref().map(|token| self.file("scheduler_auth", token))
     }
 
+    /// Where the scheduler is and what it shows: what a configuration file says whose token comes another way.
+    pub fn upstream_file(&self) -> String {
+        format!("scheduler_url = \"https://{}\"\nfingerprint = \"{}\"\n", self.address, self.fingerprint)
+    }
+
     fn file(&self, section: &str, token: &Secret) -> String {
         let token = token.expose().replace('\\', "\\\\").replace('"', "\\\"");
-        format!(
-            "scheduler_url = \"https://{}\"\nfingerprint = \"{}\"\n\n[{section}]\ntype = \"token\"\ntoken = \"{token}\"\n",
-            self.address, self.fingerprint
-        )
+        format!("{}\n[{section}]\ntype = \"token\"\ntoken = \"{token}\"\n", self.upstream_file())
     }
 }
 

@@ -1,10 +1,10 @@
 //! The configuration of each role as its daemon would read it, and who else can.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::cli::credstore;
 use crate::cli::doctor::facts::{ConfigurationFacts, Reader, SecretFile};
 use crate::engine::config::{BuilderConfig, Checked, ClientConfig, Part, SchedulerConfig, Warning};
 use crate::os::config::{
@@ -12,7 +12,6 @@ use crate::os::config::{
     secret_files,
 };
 use crate::os::process::privileges::{User, find_user};
-use crate::os::systemd::credentials;
 
 /// What a role is configured to be, where it can be read.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ impl Subject {
             sources.file = Some(own);
         }
         let is_own = part == Part::Client || sources.file.is_some();
-        let has_hidden_credentials = is_service && !is_own && !show_credentials(&mut sources);
+        let has_hidden_credentials = is_service && !is_own && !credstore::show(&mut sources);
         Self { part, sources, is_own, has_hidden_credentials }
     }
 
@@ -131,38 +130,6 @@ fn own_file(part: Part) -> Option<PathBuf> {
     Some(config.join("farcc").join(format!("{}.toml", part.name())))
 }
 
-/// Lets root read the service's plain credentials as the service would. False where there may be some that cannot be seen.
-fn show_credentials(sources: &mut Sources) -> bool {
-    const VARIABLE: &str = "CREDENTIALS_DIRECTORY";
-    if sources.variables.contains_key(VARIABLE) {
-        return true;
-    }
-    match holds_credentials(Path::new(CREDSTORE)) {
-        Ok(true) => drop(sources.variables.insert(VARIABLE.to_owned(), CREDSTORE.to_owned())),
-        Ok(false) => {}
-        Err(_) => return false,
-    }
-    // Those would have to be decrypted.
-    holds_credentials(Path::new(ENCRYPTED_CREDSTORE)).is_ok_and(|holds| !holds)
-}
-
-/// Whether any of ours is in the directories that services import from, as far as this user can see.
-pub(crate) fn are_credentials_stored() -> bool {
-    [CREDSTORE, ENCRYPTED_CREDSTORE].iter().any(|directory| holds_credentials(Path::new(directory)).unwrap_or(false))
-}
-
-fn holds_credentials(directory: &Path) -> io::Result<bool> {
-    let names: Vec<_> = match fs::read_dir(directory) {
-        Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    Ok(names.iter().any(|name| credentials::NAMES.contains(&name.as_str())))
-}
-
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
-
-const CREDSTORE: &str = "/etc/credstore";
-const ENCRYPTED_CREDSTORE: &str = "/etc/credstore.encrypted";

@@ -1,8 +1,7 @@
 //! What the service manager knows of a daemon's units.
 
-use std::path::{Path, PathBuf};
-
 use crate::cli::doctor::facts::{UnitFacts, Units};
+use crate::cli::manager::systemctl;
 use crate::engine::config::Part;
 use crate::os::process::Command;
 
@@ -14,20 +13,6 @@ pub(crate) fn units(part: Part, are_own: bool) -> Option<Units> {
     let said = Command::new(systemctl()?).args(words).env(environment()).run().ok()?;
     let mut found = parse(&String::from_utf8_lossy(&said.stdout)).into_iter();
     Some(Units { socket: found.next()?, service: found.next()?, are_own })
-}
-
-/// The number in `systemd 257 (257.4-1)`. None where it does not run.
-pub(crate) fn systemd_version() -> Option<u32> {
-    let said = Command::new(systemctl()?).args(["--version"]).run().ok()?;
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    text.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// None where systemd does not run, whether it is installed or not.
-fn systemctl() -> Option<PathBuf> {
-    let programs = ["/usr/bin/systemctl", "/bin/systemctl"].map(PathBuf::from);
-    let runs = Path::new("/run/systemd/system").exists();
-    programs.into_iter().find(|program| runs && program.exists())
 }
 
 /// Where a user's service manager is found.

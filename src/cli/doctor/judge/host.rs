@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::doctor::facts::{CompilerFacts, DaemonFacts, DirectoryFacts, WrapperFacts};
 use crate::cli::doctor::finding::{Check, Finding};
+use crate::cli::manager::SYSTEMD_IMPORTS;
 use crate::cli::render::size;
 use crate::engine::config::HostPort;
 use crate::model::limits::{DESCRIPTORS_MIN, DISK_FREE_BYTES_MIN, DISK_FREE_INODES_MIN};
@@ -178,7 +179,8 @@ pub(crate) fn clock(behind: Option<Duration>) -> Finding {
 
 const SECONDS_PER_HOUR: u64 = 3600;
 
-/// Whether the units work with this systemd: `version` as `systemctl --version` has it.
+/// Whether the units work with this systemd: `version` as `systemctl --version` has it. Credentials may be stored that nothing but an
+/// import would hand over.
 pub(crate) fn systemd_version(version: Option<u32>, has_credentials: bool) -> Finding {
     match version {
         None => Finding::ok(Check::Versions, concat!("farcc ", env!("CARGO_PKG_VERSION"), ", without systemd")),
@@ -200,8 +202,6 @@ pub(crate) fn systemd_version(version: Option<u32>, has_credentials: bool) -> Fi
 
 /// What the units were tried with.
 const SYSTEMD_MIN: u32 = 252;
-/// ImportCredential= is there from this one on.
-const SYSTEMD_IMPORTS: u32 = 254;
 
 #[cfg(test)]
 mod tests {
