@@ -330,6 +330,21 @@ fn configuration_is_checked_as_the_daemon_would() {
     let bad = check_file("local_slots = \"many\"\n");
     check(&bad, exit::CONFIGURATION, &[], &[file.to_str().unwrap(), ":1:", "local_slots"]);
     assert_eq!(String::from_utf8_lossy(&bad.stderr).lines().count(), 1);
+
+    let document = |text: &str, status: u8| -> serde_json::Value {
+        fs::write(&file, text).unwrap();
+        let words = ["config", "check", "client", "--json", "--config", file.to_str().unwrap()];
+        let output = farccctl(&words).output().unwrap();
+        check(&output, status, &["client"], &[]);
+        assert!(output.stderr.is_empty(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let odd = document("local_slots = 3\nlocal_slotz = 4\n", exit::NEGATIVE);
+    assert!(odd[0]["warnings"][0].as_str().unwrap().contains(":2:"), "{odd}");
+    let setting = serde_json::json!({ "name": "local_slots", "value": "3" });
+    assert!(odd[0]["settings"].as_array().unwrap().contains(&setting), "{odd}");
+    let bad = document("local_slots = \"many\"\n", exit::CONFIGURATION);
+    assert!(bad[0]["error"].as_str().unwrap().contains(":1:"), "{bad}");
 }
 
 /// A setting, and what says so, of `config show --json`.

@@ -236,6 +236,9 @@ pub(crate) struct ImportOptions {
     /// Replace files that say something else
     #[arg(long)]
     pub(crate) force: bool,
+    /// What was done, as a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -245,6 +248,9 @@ pub(crate) struct CheckOptions {
     /// This file instead of those that are looked for
     #[arg(long, value_name = "FILE", requires = "role")]
     pub(crate) config: Option<PathBuf>,
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -255,6 +261,8 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    pub(crate) const ALL: [Self; 3] = [Self::Client, Self::Scheduler, Self::Builder];
+
     pub(crate) fn name(self) -> &'static str {
         Part::from(self).name()
     }
@@ -394,6 +402,9 @@ pub(crate) struct TokenOptions {
     /// How many bits nobody can guess
     #[arg(long, default_value = "256", value_parser = clap::value_parser!(u32).range(128..=4096))]
     pub(crate) bits: u32,
+    /// As a JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -14,7 +14,10 @@ pub(crate) fn generate_token(options: &TokenOptions) -> Result<u8, Failure> {
         return Err(Failure::new(exit::USAGE, "--bits: a token has whole bytes; give a multiple of 8"));
     }
     let token = generate_token_of((options.bits / BITS_PER_BYTE) as usize).map_err(Failure::with(exit::INTERNAL))?;
-    print(&format!("{}\n", token.expose()))
+    match options.json {
+        true => print(&format!("{}\n", json!({ "token": token.expose() }))),
+        false => print(&format!("{}\n", token.expose())),
+    }
 }
 
 /// sccache-dist signs a token for each of its servers. There is nothing here that would check one.

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::arguments::{CheckOptions, ImportOptions, Role, ShowConfigOptions};
 use crate::cli::place::Place;
 use crate::cli::render::{columns, plain, table};
-use crate::cli::{Failure, print, say};
+use crate::cli::{Failure, credstore, print, say};
 use crate::engine::config::{Checked, Import, Origins, Part, Setting, Warning, socket_drop_in};
 use crate::model::exit;
 use crate::os::config::{
@@ -16,73 +16,102 @@ use crate::os::config::{
 
 pub(crate) fn check(options: &CheckOptions) -> Result<u8, Failure> {
     let sources = Sources::here(options.config.clone());
-    if let Some(role) = options.role {
-        let found = examine(role, &sources).map_err(Failure::with(exit::CONFIGURATION))?;
-        print(&found.settings)?;
-        return Ok(found.judge());
+    let looks: Vec<_> = match options.role {
+        Some(role) => vec![(role, examine(role, &sources))],
+        None => Role::ALL.into_iter().filter_map(|role| Some((role, look_for(role, &sources)?))).collect(),
+    };
+    if options.json {
+        print(&format!("{}\n", json!(looks.iter().map(|(role, look)| look.document(*role)).collect::<Vec<_>>())))?;
+    } else {
+        print(&looks.iter().map(|(role, look)| look.render(*role)).collect::<String>())?;
     }
-    let mut text = String::new();
-    let mut status = exit::OK;
-    for role in [Role::Client, Role::Scheduler, Role::Builder] {
-        match look_for(role, &sources) {
-            Ok(found) => {
-                text.push_str(&found.settings);
-                status = status.max(found.judge());
+    Ok(looks.iter().map(|(_, look)| look.status()).max().unwrap_or(exit::OK))
+}
+
+/// What there is to say about one daemon's configuration.
+enum Look {
+    /// What it would run with.
+    Read { files: Vec<String>, settings: Vec<Setting>, warnings: Vec<Warning> },
+    /// This user may not see all of it: why.
+    Unseen(String),
+    /// The daemon would not start: why.
+    Wrong(String),
+}
+
+impl Look {
+    /// The daemon would run with a warning all the same; whoever checks a configuration wants to know of a misspelt key.
+    fn status(&self) -> u8 {
+        match self {
+            Self::Read { warnings, .. } if !warnings.is_empty() => exit::NEGATIVE,
+            Self::Read { .. } | Self::Unseen(_) => exit::OK,
+            Self::Wrong(_) => exit::CONFIGURATION,
+        }
+    }
+
+    /// For people; what is wrong or odd goes to standard error at once.
+    fn render(&self, role: Role) -> String {
+        match self {
+            Self::Read { files, settings, warnings } => {
+                for warning in warnings {
+                    say(&format!("warning: {warning}"));
+                }
+                let rows: Vec<_> = settings.iter().map(|(name, value)| [format!("  {name}"), value.clone()]).collect();
+                format!("{}\n{}", heading(role, files), table(&rows))
             }
-            Err(error) => {
-                say(&error.to_string());
-                status = exit::CONFIGURATION;
+            Self::Unseen(why) => format!("{}: not looked at: {why}\n", role.name()),
+            Self::Wrong(why) => {
+                say(why);
+                String::new()
             }
         }
     }
-    print(&text)?;
-    Ok(status)
-}
 
-/// What one daemon would run with.
-#[derive(Default)]
-struct Found {
-    /// Files and settings, for people.
-    settings: String,
-    warnings: Vec<Warning>,
-}
-
-impl Found {
-    /// Says what is odd. The daemon would run all the same; whoever checks a configuration wants to know of a misspelt key.
-    fn judge(&self) -> u8 {
-        for warning in &self.warnings {
-            say(&format!("warning: {warning}"));
+    fn document(&self, role: Role) -> serde_json::Value {
+        match self {
+            Self::Read { files, settings, warnings } => {
+                let setting = |(name, value): &Setting| json!({ "name": name, "value": value });
+                let settings: Vec<_> = settings.iter().map(setting).collect();
+                let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+                json!({ "role": role.name(), "files": files, "settings": settings, "warnings": warnings })
+            }
+            Self::Unseen(why) => json!({ "role": role.name(), "unseen": why }),
+            Self::Wrong(why) => json!({ "role": role.name(), "error": why }),
         }
-        if self.warnings.is_empty() { exit::OK } else { exit::NEGATIVE }
     }
 }
 
 /// As [`examine`]; a daemon that nobody has configured here has nothing to be said about, and files for a service are not
 /// for everybody's eyes.
-fn look_for(role: Role, sources: &Sources) -> Result<Found, LoadError> {
-    if role != Role::Client && files(sources, role.name())?.is_empty() {
-        return Ok(Found::default());
+fn look_for(role: Role, sources: &Sources) -> Option<Look> {
+    if role == Role::Client {
+        return Some(examine(role, sources));
     }
-    match examine(role, sources) {
-        Err(LoadError::Unreadable { path, cause })
-            if role != Role::Client && cause.kind() == ErrorKind::PermissionDenied =>
-        {
-            let settings = format!("{}: not looked at, since this user may not read {}\n", role.name(), path.display());
-            Ok(Found { settings, warnings: Vec::new() })
+    if files(sources, role.name()).is_ok_and(|files| files.is_empty()) {
+        return None;
+    }
+    Some(match load(role, sources) {
+        Err(LoadError::Unreadable { path, cause }) if cause.kind() == ErrorKind::PermissionDenied => {
+            Look::Unseen(format!("this user may not read {}", path.display()))
         }
-        result => result,
-    }
+        _ => examine(role, sources),
+    })
 }
 
 /// Files, settings and warnings of one daemon.
-fn examine(role: Role, sources: &Sources) -> Result<Found, LoadError> {
-    let (settings, warnings) = load(role, sources)?;
-    let rows: Vec<_> = settings.into_iter().map(|(name, value)| [format!("  {name}"), value]).collect();
-    Ok(Found { settings: format!("{}\n{}", heading(role, sources)?, table(&rows)), warnings })
+fn examine(role: Role, sources: &Sources) -> Look {
+    let read = || Ok((load(role, sources)?, file_names(role, sources)?));
+    match read() {
+        Ok(((settings, warnings), files)) => Look::Read { files, settings, warnings },
+        Err(error) if credstore::may_mend(&error, role.into(), sources) => {
+            Look::Unseen(credstore::hindrance().to_owned())
+        }
+        Err(error) => Look::Wrong(error.to_string()),
+    }
 }
 
 /// What would be in effect, and what is odd about it.
 fn load(role: Role, sources: &Sources) -> Result<(Vec<Setting>, Vec<Warning>), LoadError> {
+    let sources = &credstore::sources_of(role.into(), sources);
     Ok(match role {
         Role::Client => load_client(sources).map(|checked| parts(checked, |config| config.settings()))?,
         Role::Scheduler => load_scheduler(sources).map(|checked| parts(checked, |config| config.settings()))?,
@@ -90,10 +119,9 @@ fn load(role: Role, sources: &Sources) -> Result<(Vec<Setting>, Vec<Warning>), L
     })
 }
 
-fn heading(role: Role, sources: &Sources) -> Result<String, LoadError> {
-    let files = file_names(role, sources)?;
+fn heading(role: Role, files: &[String]) -> String {
     let origin = if files.is_empty() { "no file, so everything is as it comes".to_owned() } else { files.join(", ") };
-    Ok(format!("{}: {origin}", role.name()))
+    format!("{}: {origin}", role.name())
 }
 
 fn file_names(role: Role, sources: &Sources) -> Result<Vec<String>, LoadError> {
@@ -110,10 +138,15 @@ pub(crate) fn show(options: &ShowConfigOptions) -> Result<u8, Failure> {
         |role: &Role| *role == Role::Client || files(&sources, role.name()).is_ok_and(|files| !files.is_empty());
     let roles = match options.role {
         Some(role) => vec![role],
-        None => [Role::Client, Role::Scheduler, Role::Builder].into_iter().filter(is_here).collect(),
+        None => Role::ALL.into_iter().filter(is_here).collect(),
     };
-    let effective = roles.iter().map(|&role| Effective::load(role, &sources)).collect::<Result<Vec<_>, _>>();
-    let effective = effective.map_err(Failure::with(exit::CONFIGURATION))?;
+    let load = |role: Role| {
+        Effective::load(role, &sources).map_err(|error| match credstore::may_mend(&error, role.into(), &sources) {
+            true => Failure::new(exit::CONFIGURATION, format_args!("{error}; {}", credstore::hindrance())),
+            false => Failure::new(exit::CONFIGURATION, error),
+        })
+    };
+    let effective = roles.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
     match options.json {
         true => print(&format!("{}\n", json!(effective.iter().map(Effective::document).collect::<Vec<_>>()))),
         false => {
@@ -126,7 +159,6 @@ pub(crate) fn show(options: &ShowConfigOptions) -> Result<u8, Failure> {
 /// What one daemon would run with, and where each setting was said.
 struct Effective {
     role: Role,
-    heading: String,
     files: Vec<String>,
     settings: Vec<Setting>,
     origins: Origins,
@@ -135,8 +167,8 @@ struct Effective {
 impl Effective {
     fn load(role: Role, sources: &Sources) -> Result<Self, LoadError> {
         let (settings, _) = load(role, sources)?;
-        let (heading, files) = (heading(role, sources)?, file_names(role, sources)?);
-        Ok(Self { role, heading, files, settings, origins: origins(sources, role.name())? })
+        let files = file_names(role, sources)?;
+        Ok(Self { role, files, settings, origins: origins(sources, role.name())? })
     }
 
     /// None where the setting is as it comes.
@@ -159,7 +191,7 @@ impl Effective {
         let text = table(&rows);
         let fits = |line: &str| columns.is_none_or(|columns| line.chars().count() <= columns);
         let text = if text.lines().all(fits) { text } else { rows.iter().map(|row| stack(row, columns)).collect() };
-        format!("{}\n{text}", plain(&self.heading))
+        format!("{}\n{text}", plain(&heading(self.role, &self.files)))
     }
 
     fn document(&self) -> serde_json::Value {
@@ -205,6 +237,17 @@ pub(crate) fn import(options: &ImportOptions) -> Result<u8, Failure> {
         place.put(drop_in, options.force)?;
     }
     target.file.put(&text, options.force)?;
+    let next = target.next(socket.is_some());
+    if options.json {
+        let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let drop_in = socket.map(|(place, _)| place.path.display().to_string());
+        let file = target.file.path.display().to_string();
+        let listen = listen.map(|address| address.to_string());
+        let document = json!({
+            "role": part.name(), "file": file, "socket_unit": drop_in, "listens": listen, "warnings": warnings, "next": next,
+        });
+        return print(&format!("{document}\n"));
+    }
     for warning in &warnings {
         say(&format!("warning: {warning}"));
     }
@@ -213,7 +256,7 @@ pub(crate) fn import(options: &ImportOptions) -> Result<u8, Failure> {
         let reach = if address.is_loopback() { ", where only this machine reaches it" } else { "" };
         say(&format!("the socket unit listens on {address} instead{reach}: {}", place.path.display()));
     }
-    say(&target.next(socket.is_some()));
+    say(&next);
     Ok(exit::OK)
 }
 
