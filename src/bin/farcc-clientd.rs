@@ -13,6 +13,7 @@ use farcc::model::id::Instance;
 use farcc::model::limits::CLIENT_IDLE_MAX;
 use farcc::os::bus::{self, Bus, ClientOrder, orders};
 use farcc::os::config::{self, Sources};
+use farcc::os::local::SocketPlaces;
 use farcc::os::net::Identity;
 use farcc::os::process::privileges;
 use farcc::os::systemd::{activation, journal};
@@ -65,8 +66,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Where wrappers look, for a daemon that nobody hands a socket.
 fn socket_path() -> PathBuf {
-    let named = std::env::var_os("FARCC_SOCKET").map(PathBuf::from);
-    let runtime =
-        std::env::var_os("XDG_RUNTIME_DIR").map(|directory| PathBuf::from(directory).join("farcc/client.sock"));
-    named.or(runtime).unwrap_or_else(|| "/run/farcc/client.sock".into())
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    SocketPlaces::new(variable("FARCC_SOCKET"), variable("XDG_RUNTIME_DIR")).candidates.swap_remove(0)
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg, socket_with,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, recvmsg, sendmsg, socket_with,
 };
 
 use crate::engine::wire::frame::{FrameDecoder, FrameError, decode, encode};
@@ -53,6 +53,8 @@ impl From<Errno> for LinkError {
 pub struct SocketPlaces {
     /// Sockets to try, first to last.
     pub candidates: Vec<PathBuf>,
+    /// Where the system's service manager makes the last candidate for whoever knocks, if it has been told to.
+    pub door: Option<PathBuf>,
     /// Where a daemon started by the wrapper listens; none where the caller named a socket.
     pub autostart: Option<PathBuf>,
 }
@@ -63,14 +65,16 @@ impl SocketPlaces {
     /// A runtime directory that is another user's (after `su` or `sudo`) is passed over.
     pub fn new(named: Option<PathBuf>, runtime_dir: Option<PathBuf>) -> Self {
         if let Some(named) = named {
-            return Self { candidates: vec![named], autostart: None };
+            return Self { candidates: vec![named], door: None, autostart: None };
         }
+        let uid = rustix::process::geteuid().as_raw();
         let own = match runtime_dir.filter(|dir| is_private_directory(dir)) {
             Some(dir) => dir.join("farcc"),
-            None => PathBuf::from(format!("/tmp/farcc-{}", rustix::process::geteuid().as_raw())),
+            None => PathBuf::from(format!("/tmp/farcc-{uid}")),
         }
         .join(SOCKET_NAME);
-        Self { candidates: vec![own.clone(), PathBuf::from(SYSTEM_SOCKET)], autostart: Some(own) }
+        let of_system = PathBuf::from(format!("{SYSTEM_SOCKETS}/{uid}.sock"));
+        Self { candidates: vec![own.clone(), of_system], door: Some(PathBuf::from(SYSTEM_DOOR)), autostart: Some(own) }
     }
 }
 
@@ -104,6 +108,22 @@ impl Link {
             }
         }
         Err(LinkError::NoDaemon)
+    }
+
+    /// Has the system's service manager make this user's socket, and waits until it has. `door` is its socket for that.
+    ///
+    /// # Errors
+    /// [`LinkError::NoDaemon`] where it has not been told to do such things.
+    pub fn knock(door: &Path) -> Result<(), LinkError> {
+        let Self { socket, .. } = Self::connect(door)?;
+        // It says nothing, and hangs up when it has done what it could.
+        loop {
+            match recv(&socket, &mut [0; 1], RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::CONNRESET) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     /// Connects to the daemon that listens at `path`, and looks who it is.
@@ -201,9 +221,10 @@ impl AsFd for Link {
 
 /// The socket's name in its directory.
 pub const SOCKET_NAME: &str = "client.sock";
-/// Where a daemon listens that was started without a runtime directory and was told no socket, as root's in a container is. It
-/// serves its own user alone, as every client daemon does.
-const SYSTEM_SOCKET: &str = "/run/farcc/client.sock";
+/// Of farcc-clients.socket.
+const SYSTEM_DOOR: &str = "/run/farcc/clients.sock";
+/// Of farcc-client@UID.socket: each for its own user alone.
+const SYSTEM_SOCKETS: &str = "/run/farcc/client";
 /// Root and working directory.
 const SENT_DESCRIPTORS_MAX: usize = 2;
 /// Most answers are one frame without diagnostics: one read.

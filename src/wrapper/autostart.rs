@@ -1,5 +1,7 @@
 //! Connects to the client daemon, and starts one where none listens: the default without systemd and configuration.
 //!
+//! Where the system's service manager keeps daemons for all users (farcc-clients.socket), it is asked first.
+//!
 //! The wrapper binds the socket itself and hands it over: it can connect before the daemon has come up, and of many wrappers
 //! that start at once one starts a daemon, under a lock. The daemon ends by itself when idle.
 
@@ -17,7 +19,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::model::limits::{AUTOSTART_MAX, AUTOSTART_PAUSE};
-use crate::os::local::{Link, LinkError, is_private_directory};
+use crate::os::local::{Link, LinkError, SocketPlaces, is_private_directory};
 use crate::os::sys::wrapper::start_daemon;
 use crate::wrapper::find;
 use crate::wrapper::settings::Settings;
@@ -29,13 +31,13 @@ use crate::wrapper::settings::Settings;
 pub(crate) fn connect(settings: &Settings) -> Result<Link, LinkError> {
     let found = Link::connect_first(&settings.places.candidates);
     match (&found, &settings.places.autostart) {
-        (Err(LinkError::NoDaemon), Some(socket)) if settings.autostart => start_at(socket),
+        (Err(LinkError::NoDaemon), Some(socket)) if settings.autostart => start_at(socket, &settings.places),
         _ => found,
     }
 }
 
-/// Has a daemon listen at `socket`, whoever of all wrappers starts it.
-fn start_at(socket: &Path) -> Result<Link, LinkError> {
+/// Has a daemon listen, at `socket` if it is not the system's, whoever of all wrappers starts it.
+fn start_at(socket: &Path, places: &SocketPlaces) -> Result<Link, LinkError> {
     let dir = private_directory(socket)?;
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("client.lock"))?;
     let since = Instant::now();
@@ -46,16 +48,23 @@ fn start_at(socket: &Path) -> Result<Link, LinkError> {
         }
         std::thread::sleep(LOCK_RETRY);
     }
-    match Link::connect(socket) {
+    match Link::connect_first(&places.candidates) {
         Err(LinkError::NoDaemon) => {}
         started_meanwhile => return started_meanwhile,
     }
     if started_lately(&lock) {
         return Err(LinkError::NoDaemon);
     }
-    start(socket)?;
     lock.write_all_at(b"\n", 0)?;
-    Link::connect(socket)
+    let opened = places.door.as_deref().map_or(Err(LinkError::NoDaemon), Link::knock);
+    let found = opened.and_then(|()| Link::connect_first(&places.candidates));
+    let found = match found {
+        // Whoever keeps daemons keeps none for this user.
+        Err(LinkError::NoDaemon) => start(socket).and_then(|()| Link::connect(socket)),
+        found => found,
+    };
+    lock.write_all_at(b"\n", 0)?;
+    found
 }
 
 /// The socket's directory, ours alone. In `/tmp` somebody else may have made it first: then there is no daemon.

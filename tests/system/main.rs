@@ -14,3 +14,4 @@ mod orders;
 mod redis;
 mod refusals;
 mod units;
+mod users;
