@@ -104,3 +104,22 @@ fn embedded_file_travels_unless_an_assembler_macro_names_it() {
     let why = CLIENT.dev("cd && farccctl why embeds.c").ok();
     assert!(why.contains("incbin"), "{why}");
 }
+
+/// The first compiler that has `#embed` is the clang of this system, so no other ring can try it.
+#[test]
+fn what_a_directive_embeds_travels() {
+    let farm = farm();
+    let source = "const unsigned char data[] = {\n#if __has_embed(\"data.bin\") && !__has_embed(\"absent.bin\")\n#embed \"data.bin\"\n#endif\n};\n";
+    CLIENT.write("embed.c", source);
+    let both = "cd && for cc in clang 'farcc clang'; do
+        $cc -std=c23 -MD -MF list -c embed.c -o embed.o && sha256sum embed.o list; done | sort -u | wc -l";
+    let before = farm.stats();
+    for content in ["head -c 5000 /bin/true >data.bin", "tr '\\0' '\\1' <data.bin >other.bin && mv other.bin data.bin"]
+    {
+        CLIENT.dev(&format!("cd && {content}")).ok();
+        assert_eq!(CLIENT.dev(both).ok(), "2", "one object and one list");
+        assert!(CLIENT.dev("cd && nm -S embed.o").ok().contains("1388"), "5000 bytes are in it");
+    }
+    let after = farm.stats();
+    assert_eq!(after.count("remote"), before.count("remote") + 2, "{after:?}");
+}
