@@ -50,6 +50,7 @@ enabled() { in_root systemctl is-enabled "$1" 2>/dev/null || true; }
 nothing_is_enabled() {
   local unit
   for unit in "${UNITS[@]}"; do expect "$unit $(enabled "$unit")" "$unit disabled"; done
+  expect "$(enabled farcc-clients.socket)" disabled
   expect "$(in_root systemctl --global is-enabled farcc-client.socket || true)" disabled
 }
 

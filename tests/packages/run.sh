@@ -1,7 +1,8 @@
 #!/bin/bash
-# run.sh [--from-source] [deb12|deb13|rpm|tarball]...: installs, uses, upgrades, removes and purges the packages, and looks at what that leaves.
+# run.sh [--from-source] [deb12|deb13|farm|rpm|tarball]...: installs, uses, upgrades, removes and purges the packages, and looks at what that leaves.
 #
-#   deb13  apt on a booted Debian 13        deb12  apt on a booted Debian 12      
+#   deb13  apt on a booted Debian 13        deb12  apt on a booted Debian 12
+#   farm   apt on four machines, two Debian 12 and two Debian 13
 #   rpm    dnf in the root of a Debian 13   tarball  install.sh by an ordinary user of a booted Debian 13
 #
 # Without names, all of them. Needs root. Packages are made of the build of the day (`make`); with --from-source from the archive of
@@ -22,12 +23,12 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --from-source) from_source=1 ;;
-      deb12 | deb13 | rpm | tarball) kinds+=("$1") ;;
+      deb12 | deb13 | farm | rpm | tarball) kinds+=("$1") ;;
       *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
     esac
     shift
   done
-  [ ${#kinds[@]} -gt 0 ] || kinds=(deb13 deb12 rpm tarball)
+  [ ${#kinds[@]} -gt 0 ] || kinds=(deb13 deb12 farm rpm tarball)
   is_root || die "needs root: it boots machines"
   need jq jq ip iproute2 unshare util-linux pandoc pandoc debootstrap debootstrap /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
   make_packages "$from_source" "${kinds[@]}"
@@ -59,7 +60,7 @@ make_packages() {
   fi
   shift
   for kind; do
-    kind=${kind%1[23]}
+    case $kind in deb* | farm) kind=deb ;; esac
     case " $made " in *" $kind "*) continue ;; esac
     made="$made $kind"
     case $kind in
@@ -81,19 +82,50 @@ deb13() {
 
 deb12() { debian "$(FARCC_TREES_SUITE=bookworm "$top/tests/system/trees.sh" builder)"; }
 
-# A machine with the packages of two versions in /packages, and what their tests need.
 debian() {
-  local root=$run/debian
+  furnish debian "$1"
+  "$host" lab "$here/run.sh" inside "$run/debian" run packaged bash /packages/debian.sh
+}
+
+farm() {
+  local old new machine
+  old=$(FARCC_TREES_SUITE=bookworm "$top/tests/system/trees.sh" builder)
+  new=$("$top/tests/system/trees.sh" builder)
+  furnish scheduler "$old"
+  furnish builder1 "$old"
+  furnish builder2 "$new"
+  furnish client "$("$top/tests/system/trees.sh" client)"
+  for machine in scheduler builder1 builder2 client; do
+    printf '%s\n' '127.0.0.1 localhost' '10.213.0.1 scheduler' '10.213.0.2 builder1' '10.213.0.3 builder2' '10.213.0.4 client' \
+      >"$run/$machine/etc/hosts"
+  done
+  "$host" lab "$here/run.sh" inside-farm "$run" "$here/farm.sh" "$host"
+}
+
+# In the laboratory.
+inside_farm() {
+  local trees=$1 number=0 machine
+  shift
+  for machine in scheduler builder1 builder2 client; do
+    number=$((number + 1))
+    "$host" up "$machine" "$trees/$machine" "$number"
+  done
+  "$@"
+}
+
+# A machine with the packages of two versions in /packages, and what their tests need.
+furnish() {
+  local root=$run/$1
   rm -rf "$root"
-  cp -a --reflink=auto "$1" "$root"
-  mkdir -p "$root/packages/old" "$root/packages/new" "$root/packages/source/vendor/zstd-sys/zstd"
-  cp "$CARGO_TARGET_DIR"/deb/*.deb "$root/packages/old/"
-  next_version "$root/packages"
-  cp "$here/debian.sh" "$here/steps.sh" "$root/packages/"
+  cp -a --reflink=auto "$2" "$root"
+  mkdir -p "$root/packages/source/vendor/zstd-sys/zstd"
+  [ -d "$run/next" ] || next_version
+  cp -r "$CARGO_TARGET_DIR/deb" "$root/packages/old"
+  cp -r "$run/next" "$root/packages/new"
+  cp "$here/debian.sh" "$here/machine.sh" "$here/steps.sh" "$root/packages/"
   cp -r "$top/debian/tests" "$root/packages/source/"
   cp -r "$(sources_of_zstd)" "$root/packages/source/vendor/zstd-sys/zstd/lib"
   tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
-  "$host" lab "$here/run.sh" inside "$root" run packaged bash /packages/debian.sh
 }
 
 # The crate brings them.
@@ -104,11 +136,12 @@ sources_of_zstd() {
 
 # The next version: the same files under a higher number.
 next_version() {
-  local package tree=$1/tree
-  for package in "$1"/old/*.deb; do
+  local package tree=$run/tree
+  mkdir "$run/next"
+  for package in "$CARGO_TARGET_DIR"/deb/*.deb; do
     dpkg-deb -R "$package" "$tree"
     sed -i "s/$version-1\b/$version-2/g" "$tree/DEBIAN/control"
-    dpkg-deb --root-owner-group -Znone -b "$tree" "$1/new/" >/dev/null
+    dpkg-deb --root-owner-group -Znone -b "$tree" "$run/next/" >/dev/null
     rm -rf "$tree"
   done
 }
@@ -190,6 +223,10 @@ case ${1:-} in
   inside)
     shift
     inside "$@"
+    ;;
+  inside-farm)
+    shift
+    inside_farm "$@"
     ;;
   *) main "$@" ;;
 esac
