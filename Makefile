@@ -134,6 +134,10 @@ check-fast:
 system-test:
 	tests/system/run.sh
 
+# Looks for bytes that make farcc panic: a minute for each kind.
+fuzz:
+	tests/fuzz.sh
+
 # Installs, uses, upgrades and removes the packages on booted machines. Needs root.
 package-test:
 	tests/packages/run.sh
@@ -173,4 +177,4 @@ clean:
 	$(CARGO) clean
 
 .PHONY: all install install-programs install-client install-system install-home install-completions install-man announce demo check check-fast \
-    system-test package-test faults conformance recipes bench dist deb rpm tarball clean
+    system-test package-test faults conformance recipes fuzz bench dist deb rpm tarball clean

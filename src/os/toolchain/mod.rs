@@ -10,6 +10,8 @@ mod clang;
 mod damage;
 mod elf;
 mod foreign;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gcc;
 mod libraries;
 mod locale;
