@@ -5,8 +5,8 @@
 #
 # The whole of it adds the tests once more as an ordinary user where root started this, the size of the wrapper, the demo, a small
 # part of the conformance run (make conformance has more), and, as root, the system test on booted machines with each fault once
-# (make faults has more of them). Packages have tests of their own (make package-test), and looking for bytes that break a reader takes a build of its own (make fuzz). Ends with
-# `check: N passed, N failed`, and what was left out.
+# (make faults has more of them). Packages have tests of their own (make package-test), and looking for bytes that break a reader takes
+# a build of its own (make fuzz). Ends with `check: N passed, N failed`, and what was left out.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
