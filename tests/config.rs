@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose world cannot be set up has failed")]
 
+mod copied;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +16,8 @@ use std::process::Command;
 
 use farcc::engine::config::{Checked, SchedulerConfig, Setting};
 use farcc::os::config::{LoadError, Sources, load_builder, load_client, load_scheduler, scheduler_tokens};
+
+use copied::copy_program;
 
 #[test]
 fn trees_mean_what_is_expected() {
@@ -118,7 +122,7 @@ fn a_file_that_may_not_be_read_is_named() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // Another user may not be allowed to reach the test's own program: a copy is within reach.
     let program = directory.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    copy_program(std::env::current_exe().unwrap(), &program);
     let mut command = match rustix::process::geteuid().is_root() {
         false => Command::new(&program),
         true => {

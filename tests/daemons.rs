@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod copied;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +15,8 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use farcc::model::exit;
+
+use copied::copy_program;
 
 const SCHEDULER: &str = env!("CARGO_BIN_EXE_farcc-schedulerd");
 const BUILDER: &str = env!("CARGO_BIN_EXE_farcc-builderd");
@@ -109,7 +113,7 @@ fn a_configuration_that_may_not_be_read() {
         if rustix::process::geteuid().is_root() {
             // Root may read everything. The program is copied to where anybody gets at it.
             let program = place.dir.path().join("daemon");
-            fs::copy(daemon, &program).unwrap();
+            copy_program(daemon, &program);
             command = start(program.to_str().unwrap(), &file);
             command.uid(NOBODY).gid(NOBODY);
         }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod copied;
 mod fake_daemon;
 mod trial;
 
@@ -22,6 +23,8 @@ use tempfile::TempDir;
 use farcc::engine::wire::local::FromDaemon;
 use farcc::model::exit;
 use farcc::model::report::ClientStatus;
+
+use copied::copy_program;
 
 use fake_daemon::FakeDaemon;
 
@@ -203,8 +206,7 @@ fn a_file_that_this_user_may_not_read_is_not_called_good() {
     let mut command = place.doctor(&["builder", "--config", file.to_str().unwrap()]);
     if rustix::process::geteuid().is_root() {
         let program = place.path("farccctl");
-        // By another process: a file that this one has open for writing could be open in a child of another test, and busy.
-        assert!(Command::new("cp").arg(FARCCCTL).arg(&program).status().unwrap().success());
+        copy_program(FARCCCTL, &program);
         let mut other = Command::new(program);
         other.args(command.get_args()).env("HOME", place.dir.path());
         other.uid(NOBODY).gid(NOBODY);

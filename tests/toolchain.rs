@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its scene has failed")]
 
+mod copied;
 mod elsewhere;
 mod installed;
 
@@ -17,6 +18,8 @@ use farcc::model::digest::Digest;
 use farcc::model::path::SandboxPath;
 use farcc::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
 use farcc::os::toolchain::{ArchiveError, Held, PackError, StoreError, ToolchainStore, UnpackError, package};
+
+use copied::copy_program;
 use tar::{EntryType, Header};
 
 use elsewhere::{
@@ -154,7 +157,7 @@ fn scripts_and_strangers_are_refused_in_plain_words() {
     assert!(matches!(refused("gcc"), PackError::Relative));
 
     let launcher = directory.path().join("ccache");
-    fs::copy("/bin/true", &launcher).unwrap();
+    copy_program("/bin/true", &launcher);
     symlink(&launcher, directory.path().join("cc")).unwrap();
     assert!(matches!(refused(directory.path().join("cc").to_str().unwrap()), PackError::Launcher { .. }));
 }
@@ -437,7 +440,7 @@ fn static_programs_need_nothing_else() {
 fn relocated_gcc(prefix: &Path) -> PathBuf {
     let real = fs::canonicalize("/usr/bin/gcc").unwrap();
     fs::create_dir(prefix.join("bin")).unwrap();
-    fs::copy(&real, prefix.join("bin/really-gcc")).unwrap();
+    copy_program(&real, prefix.join("bin/really-gcc"));
     for parts in ["lib", "libexec"] {
         symlink(Path::new("/usr").join(parts), prefix.join(parts)).unwrap();
     }
@@ -583,7 +586,7 @@ fn again_as_an_ordinary_user(test: &str) -> bool {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let program = directory.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    copy_program(std::env::current_exe().unwrap(), &program);
     let mut setpriv = Command::new("setpriv");
     setpriv.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program).args(["--exact", test]);
     let output = setpriv.env("TMPDIR", directory.path()).current_dir("/").output().unwrap();

@@ -60,9 +60,11 @@ impl Place {
 
     /// A program that is a shell script.
     fn script(&self, name: &str, body: &str) -> PathBuf {
-        let path = self.write(name, &format!("#!/bin/sh\n{body}\n"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
+        let text = self.write(&format!("{name}.text"), &format!("#!/bin/sh\n{body}\n"));
+        fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
+        copy_program(&text, self.path(name));
+        fs::remove_file(text).unwrap();
+        self.path(name)
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
