@@ -185,6 +185,9 @@ pub(super) struct Room {
     pub(super) builder: BuilderId,
     pub(super) slots: u32,
     pub(super) free: u32,
+    /// Slots that recalled leases will free. Less than their number where there are more leases than slots, see
+    /// [`resize`](super::Scheduler::resize).
+    pub(super) coming: u32,
 }
 
 /// Spreads load: the builder with the largest share of its slots free, then the one with most free, then the first.
@@ -202,7 +205,7 @@ mod tests {
     use crate::model::digest::Digest;
 
     fn room(number: u8, slots: u32, free: u32) -> Room {
-        Room { builder: BuilderId(Digest::from_bytes([number; 32])), slots, free }
+        Room { builder: BuilderId(Digest::from_bytes([number; 32])), slots, free, coming: 0 }
     }
 
     #[test]

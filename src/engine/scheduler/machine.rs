@@ -551,7 +551,7 @@ impl Scheduler {
         if !claims.iter().any(Claim::is_hungry) {
             return;
         }
-        let mut coming = self.slots_coming(now, architecture);
+        let mut coming = rooms.iter().map(|room| room.coming).sum();
         loop {
             match share::recall(now, &claims, coming) {
                 Recall::Now { from, to } => {
@@ -569,14 +569,6 @@ impl Scheduler {
                 Recall::None => return,
             }
         }
-    }
-
-    /// Slots that recalled leases will free on builders that take new ones.
-    fn slots_coming(&self, now: Moment, architecture: &str) -> u32 {
-        let coming = |granted: &Granted| {
-            granted.recalled && granted.class.architecture == architecture && self.is_open(now, granted.builder)
-        };
-        u32::try_from(self.leases.iter().filter(|(_, granted)| coming(granted)).count()).unwrap_or(u32::MAX)
     }
 
     /// One that is of use to `other`, and without a job where there is one, as far as heartbeats tell; of those the oldest.
@@ -602,16 +594,16 @@ impl Scheduler {
     }
 
     fn rooms(&self, now: Moment, architecture: &str) -> Vec<Room> {
-        let room = |(&id, builder): (&BuilderId, &Builder)| {
-            let taken = self.leases.count_of_builder(id).saturating_add(builder.orphaned());
-            let free = builder.slots.saturating_sub(taken);
-            (builder.architecture == architecture && self.is_open(now, id)).then_some(Room {
-                builder: id,
-                slots: builder.slots,
-                free,
-            })
-        };
-        self.builders.iter().filter_map(room).collect()
+        let is_candidate =
+            |(id, builder): &(&BuilderId, &Builder)| builder.architecture == architecture && self.is_open(now, **id);
+        self.builders.iter().filter(is_candidate).map(|(&id, builder)| self.room(id, builder)).collect()
+    }
+
+    fn room(&self, id: BuilderId, builder: &Builder) -> Room {
+        let count = |leases: usize| u32::try_from(leases).unwrap_or(u32::MAX).saturating_add(builder.orphaned());
+        let free = builder.slots.saturating_sub(count(self.leases.of_builder(id).len()));
+        let coming = builder.slots.saturating_sub(count(self.kept_on(id).len())) - free;
+        Room { builder: id, slots: builder.slots, free, coming }
     }
 
     /// Every claim on one architecture, or on all.

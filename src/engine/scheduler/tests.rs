@@ -419,6 +419,9 @@ fn slots_come_and_go_while_a_builder_runs() {
         &format!("{story}; b1 has 1 slots l1; c1 returns l2; c1 returns l3; c1 returns l1"),
         &["c1 has l4 at b1 epoch 1"],
     );
+    // What was asked for because of fewer slots makes room for nobody.
+    check("b1 joins 4; c1 comes; c2 comes; c1 wants 9; b1 has 2 slots; c2 wants 9", &["c1 recall l3"]);
+    check("b1 joins 4; c1 comes; c2 comes; c1 wants 9; b1 has 3 slots; c2 wants 9", &["c1 recall l2"]);
 }
 
 #[test]
