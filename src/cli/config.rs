@@ -16,16 +16,20 @@ use crate::os::config::{
 
 pub(crate) fn check(options: &CheckOptions) -> Result<u8, Failure> {
     let sources = Sources::here(options.config.clone());
-    let looks: Vec<_> = match options.role {
-        Some(role) => vec![(role, examine(role, &sources))],
-        None => Role::ALL.into_iter().filter_map(|role| Some((role, look_for(role, &sources)?))).collect(),
-    };
+    let looks: Vec<_> = roles(options.role, &sources).map(|role| (role, Look::at(role, &sources))).collect();
     if options.json {
         print(&format!("{}\n", json!(looks.iter().map(|(role, look)| look.document(*role)).collect::<Vec<_>>())))?;
     } else {
         print(&looks.iter().map(|(role, look)| look.render(*role)).collect::<String>())?;
     }
-    Ok(looks.iter().map(|(_, look)| look.status()).max().unwrap_or(exit::OK))
+    Ok(looks.iter().map(|(_, look)| look.status(options.role.is_some())).max().unwrap_or(exit::OK))
+}
+
+/// The role that was asked for. Else the client, and each daemon that somebody has configured here: there is nothing to be said
+/// about others.
+fn roles(asked: Option<Role>, sources: &Sources) -> impl Iterator<Item = Role> {
+    let is_here = |role: Role| role == Role::Client || !files(sources, role.name()).is_ok_and(|files| files.is_empty());
+    Role::ALL.into_iter().filter(move |&role| asked.map_or_else(|| is_here(role), |asked| asked == role))
 }
 
 /// What there is to say about one daemon's configuration.
@@ -39,10 +43,26 @@ enum Look {
 }
 
 impl Look {
-    /// The daemon would run with a warning all the same; whoever checks a configuration wants to know of a misspelt key.
-    fn status(&self) -> u8 {
+    fn at(role: Role, sources: &Sources) -> Self {
+        let read = || Ok((load(role, sources)?, file_names(role, sources)?));
+        match read() {
+            Ok(((settings, warnings), files)) => Self::Read { files, settings, warnings },
+            Err(LoadError::Unreadable { path, cause }) if cause.kind() == ErrorKind::PermissionDenied => {
+                Self::Unseen(format!("this user may not read {}", path.display()))
+            }
+            Err(error) if credstore::may_mend(&error, role.into(), sources) => {
+                Self::Unseen(credstore::hindrance().to_owned())
+            }
+            Err(error) => Self::Wrong(error.to_string()),
+        }
+    }
+
+    /// The daemon would run with a warning all the same; whoever checks a configuration wants to know of a misspelt key. What this
+    /// user may not see is only missed where it `is_asked` for: files for a service are not for everybody's eyes.
+    fn status(&self, is_asked: bool) -> u8 {
         match self {
             Self::Read { warnings, .. } if !warnings.is_empty() => exit::NEGATIVE,
+            Self::Unseen(_) if is_asked => exit::NEGATIVE,
             Self::Read { .. } | Self::Unseen(_) => exit::OK,
             Self::Wrong(_) => exit::CONFIGURATION,
         }
@@ -80,35 +100,6 @@ impl Look {
     }
 }
 
-/// As [`examine`]; a daemon that nobody has configured here has nothing to be said about, and files for a service are not
-/// for everybody's eyes.
-fn look_for(role: Role, sources: &Sources) -> Option<Look> {
-    if role == Role::Client {
-        return Some(examine(role, sources));
-    }
-    if files(sources, role.name()).is_ok_and(|files| files.is_empty()) {
-        return None;
-    }
-    Some(match load(role, sources) {
-        Err(LoadError::Unreadable { path, cause }) if cause.kind() == ErrorKind::PermissionDenied => {
-            Look::Unseen(format!("this user may not read {}", path.display()))
-        }
-        _ => examine(role, sources),
-    })
-}
-
-/// Files, settings and warnings of one daemon.
-fn examine(role: Role, sources: &Sources) -> Look {
-    let read = || Ok((load(role, sources)?, file_names(role, sources)?));
-    match read() {
-        Ok(((settings, warnings), files)) => Look::Read { files, settings, warnings },
-        Err(error) if credstore::may_mend(&error, role.into(), sources) => {
-            Look::Unseen(credstore::hindrance().to_owned())
-        }
-        Err(error) => Look::Wrong(error.to_string()),
-    }
-}
-
 /// What would be in effect, and what is odd about it.
 fn load(role: Role, sources: &Sources) -> Result<(Vec<Setting>, Vec<Warning>), LoadError> {
     let sources = &credstore::sources_of(role.into(), sources);
@@ -134,19 +125,13 @@ fn parts<T>(checked: Checked<T>, settings: impl Fn(&T) -> Vec<Setting>) -> (Vec<
 
 pub(crate) fn show(options: &ShowConfigOptions) -> Result<u8, Failure> {
     let sources = Sources::here(options.config.clone());
-    let is_here =
-        |role: &Role| *role == Role::Client || files(&sources, role.name()).is_ok_and(|files| !files.is_empty());
-    let roles = match options.role {
-        Some(role) => vec![role],
-        None => Role::ALL.into_iter().filter(is_here).collect(),
-    };
     let load = |role: Role| {
         Effective::load(role, &sources).map_err(|error| match credstore::may_mend(&error, role.into(), &sources) {
             true => Failure::new(exit::CONFIGURATION, format_args!("{error}; {}", credstore::hindrance())),
             false => Failure::new(exit::CONFIGURATION, error),
         })
     };
-    let effective = roles.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    let effective = roles(options.role, &sources).map(load).collect::<Result<Vec<_>, _>>()?;
     match options.json {
         true => print(&format!("{}\n", json!(effective.iter().map(Effective::document).collect::<Vec<_>>()))),
         false => {

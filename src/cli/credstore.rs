@@ -49,12 +49,8 @@ pub(crate) fn hindrance() -> &'static str {
 
 /// Whether a credential that `part` reads is in the directories that services import from, as far as this user can see.
 pub(crate) fn holds_any_of(part: Part) -> bool {
-    let names: &[&str] = match part {
-        Part::Client => &[],
-        Part::Scheduler => &["farcc.client-token", "farcc.builder-token"],
-        Part::Builder => &["farcc.builder-token", "farcc.token"],
-    };
-    [CREDSTORE, ENCRYPTED_CREDSTORE].iter().any(|directory| holds(Path::new(directory), names).unwrap_or(false))
+    let names = part.credentials();
+    [CREDSTORE, ENCRYPTED_CREDSTORE].iter().any(|directory| holds(Path::new(directory), &names).unwrap_or(false))
 }
 
 /// Whether a drop-in of a service names one of ours, as it takes before systemd imports them by itself.

@@ -73,8 +73,8 @@ pub(crate) fn join(options: &JoinOptions) -> Result<u8, Failure> {
     for (place, text) in &joining.files {
         place.put(text, options.force)?;
     }
-    if joining.changes_units()? {
-        Manager::System.reload()?;
+    if joining.drop_in.as_ref().map(DropIn::settle).transpose()?.unwrap_or(false) {
+        joining.manager.reload()?;
     }
     let written: Vec<_> = joining.files.iter().map(|(place, _)| place.path.display().to_string()).collect();
     let then = if options.now {
@@ -91,11 +91,28 @@ pub(crate) fn join(options: &JoinOptions) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// What a service's unit is told beside its own file.
+struct DropIn {
+    place: Place,
+    text: String,
+    is_needed: bool,
+}
+
+impl DropIn {
+    /// Writes it where it is needed, and removes it where it no longer is: a credential that it names must exist. True where that
+    /// changes anything.
+    fn settle(&self) -> Result<bool, Failure> {
+        match self.is_needed {
+            true => self.place.update(&self.text),
+            false => self.place.take_back(&self.text),
+        }
+    }
+}
+
 /// What it takes to join: files, in the order of writing, and what is done with them.
 struct Joining {
     files: Vec<(Place, String)>,
-    /// What the service manager is told beside its units, and whether it has to be.
-    drop_in: Option<(Place, String, bool)>,
+    drop_in: Option<DropIn>,
     manager: Manager,
     unit: &'static str,
     /// Reads the files at its start only.
@@ -107,13 +124,16 @@ struct Joining {
 impl Joining {
     /// The token is the service manager's to keep and to hand over, where one runs that does.
     fn builder_service(invite: &Invite) -> Result<Self, Failure> {
-        let token = invite.builder_token.as_ref().ok_or_else(|| not_for("builders"))?;
+        let token = meant_for("builders", invite.builder_token.as_ref())?;
         let credential = Place::credential(CREDENTIAL);
         let version = systemd_version();
-        let loading = format!("[Service]\nLoadCredential={CREDENTIAL}:{}\n", credential.path.display());
-        let drop_in = version.map(|version| (Place::system_service(Part::Builder), loading, version < SYSTEMD_IMPORTS));
+        let drop_in = version.map(|version| DropIn {
+            place: Place::system_service(Part::Builder),
+            text: format!("[Service]\nLoadCredential={CREDENTIAL}:{}\n", credential.path.display()),
+            is_needed: version < SYSTEMD_IMPORTS,
+        });
         let files = match version {
-            None => vec![(Place::service(Part::Builder), whole(invite.builder_file(), "builders")?)],
+            None => vec![(Place::service(Part::Builder), meant_for("builders", invite.builder_file())?)],
             Some(_) => vec![
                 (credential, format!("{}\n", token.expose())),
                 (Place::readable_service(Part::Builder), invite.upstream_file()),
@@ -125,7 +145,7 @@ impl Joining {
     }
 
     fn own_builder(invite: &Invite) -> Result<Self, Failure> {
-        let files = vec![(Place::own(Part::Builder)?, whole(invite.builder_file(), "builders")?)];
+        let files = vec![(Place::own(Part::Builder)?, meant_for("builders", invite.builder_file())?)];
         let then = "now `systemctl --user enable --now builder.socket`";
         let service = Some("farcc-builder.service");
         Ok(Self { files, drop_in: None, manager: Manager::User, unit: BUILDER_UNIT, service, then })
@@ -133,28 +153,17 @@ impl Joining {
 
     fn client(invite: &Invite, is_for_all: bool) -> Result<Self, Failure> {
         let place = if is_for_all { Place::every_client() } else { Place::own(Part::Client)? };
-        let files = vec![(place, whole(invite.client_file(), "clients")?)];
+        let files = vec![(place, meant_for("clients", invite.client_file())?)];
         let then = "`farccctl stop` lets a running client daemon notice";
         let (manager, unit) = (Manager::User, "farcc-client.socket");
         Ok(Self { files, drop_in: None, manager, unit, service: None, then })
     }
-
-    /// Writes the drop-in where it is needed, and removes it where it no longer is: a credential that it names must exist.
-    fn changes_units(&self) -> Result<bool, Failure> {
-        match &self.drop_in {
-            None => Ok(false),
-            Some((place, text, true)) => place.put(text, true).map(|()| true),
-            Some((place, text, false)) => place.take_back(text),
-        }
-    }
 }
 
-fn whole(text: Option<String>, whom: &str) -> Result<String, Failure> {
-    text.ok_or_else(|| not_for(whom))
-}
-
-fn not_for(whom: &str) -> Failure {
-    Failure::new(exit::NEGATIVE, format_args!("the invitation is not for {whom}: it was made without their token"))
+/// A part of the invitation, which is there if it was made for them.
+fn meant_for<T>(whom: &str, part: Option<T>) -> Result<T, Failure> {
+    let lacks = || format!("the invitation is not for {whom}: it was made without their token");
+    part.ok_or_else(|| Failure::new(exit::NEGATIVE, lacks()))
 }
 
 /// The token of this machine's builder. A scheduler of another farm on the same machine has no use for this name.

@@ -96,12 +96,24 @@ impl Place {
         self.appear(text).map_err(|error| self.failure(&error))
     }
 
+    /// Has the file say this, whatever it said; false where it did already.
+    pub(crate) fn update(&self, text: &str) -> Result<bool, Failure> {
+        if self.says(text) {
+            return Ok(false);
+        }
+        self.put(text, true).map(|()| true)
+    }
+
     /// Removes the file if it says just this; whether it did.
     pub(crate) fn take_back(&self, text: &str) -> Result<bool, Failure> {
-        if fs::read(&self.path).is_ok_and(|present| present == text.as_bytes()) {
-            return fs::remove_file(&self.path).map(|()| true).map_err(|error| self.failure(&error));
+        if !self.says(text) {
+            return Ok(false);
         }
-        Ok(false)
+        fs::remove_file(&self.path).map(|()| true).map_err(|error| self.failure(&error))
+    }
+
+    fn says(&self, text: &str) -> bool {
+        fs::read(&self.path).is_ok_and(|present| present == text.as_bytes())
     }
 
     fn failure(&self, error: &io::Error) -> Failure {

@@ -39,7 +39,7 @@ const CACHE_DIR: &str = "/var/cache/farcc-builder";
 const STATE_DIR: &str = "/var/lib/farcc-builder";
 const USER: &str = "farcc-builder";
 
-const SCHEDULER_AUTH: Section = Section {
+pub(super) const SCHEDULER_AUTH: Section = Section {
     name: "scheduler_auth",
     kind: "scheduler_auth.type",
     token: "scheduler_auth.token",

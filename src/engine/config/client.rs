@@ -36,7 +36,7 @@ pub struct PathOverride {
     pub archive_compiler: PathBuf,
 }
 
-const DIST_AUTH: Section = Section {
+pub(super) const DIST_AUTH: Section = Section {
     name: "dist.auth",
     kind: "dist.auth.type",
     token: "dist.auth.token",

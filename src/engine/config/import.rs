@@ -15,27 +15,9 @@ use crate::engine::config::client::ClientConfig;
 use crate::engine::config::document::{Document, Entry, Place, Value};
 use crate::engine::config::error::{Advice, ConfigError, Warning};
 use crate::engine::config::facts::Facts;
+use crate::engine::config::part::Part;
 use crate::engine::config::reader::Checked;
 use crate::engine::config::scheduler::SchedulerConfig;
-
-/// Whose configuration a file is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Part {
-    Client,
-    Scheduler,
-    Builder,
-}
-
-impl Part {
-    /// As in the names of its files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Scheduler => "scheduler",
-            Self::Builder => "builder",
-        }
-    }
-}
 
 /// What a file comes to.
 #[derive(Clone, Debug)]

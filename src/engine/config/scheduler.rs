@@ -27,14 +27,14 @@ pub struct SchedulerConfig {
 const STATE_DIR: &str = "/var/lib/farcc-scheduler";
 const USER: &str = "farcc-scheduler";
 
-const CLIENT_AUTH: Section = Section {
+pub(super) const CLIENT_AUTH: Section = Section {
     name: "client_auth",
     kind: "client_auth.type",
     token: "client_auth.token",
     token_file: "client_auth.token_file",
     credentials: &["farcc.client-token"],
 };
-const SERVER_AUTH: Section = Section {
+pub(super) const SERVER_AUTH: Section = Section {
     name: "server_auth",
     kind: "server_auth.type",
     token: "server_auth.token",
