@@ -10,7 +10,7 @@ mod on_a_farm;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -48,6 +48,7 @@ const SCENE: &[(&str, &str)] = &[
     ("b.c", "__asm__(\".data\\nblob: .incbin \\\"inc/\" \"blob\\\"\\n\");\n"),
     ("own.specs", "*cc1:\n+ -DFROM_SPECS\n\n"),
     ("list", "fun:twice\n"),
+    ("tools/include/tool.h", "#define TOOL 1\n"),
     ("o/keep", ""),
 ];
 
@@ -107,6 +108,12 @@ const BY_HAND: &[(Option<CompilerFamily>, &str)] = &[
     (None, "-c a.S -Iinc"),
     (None, "-c a.S -Wa,-Iinc"),
     (None, "-c b.c"),
+    // A directory with an assembler in it.
+    (None, "-c -fno-integrated-as -Btools/ t.c"),
+    (Some(Gcc), "-c -Btools t.c"),
+    (Some(Gcc), "-c -B tools/ -MD -include tool.h t.c"),
+    (Some(Gcc), "-c -g --prefix=tools/ t.c"),
+    (Some(Gcc), "-c -fexec-charset=IBM1047 -fwide-exec-charset=UTF-16BE t.c"),
     (Some(Clang), "-c -fprofile-arcs -ftest-coverage t.c -o o/t.o"),
     (None, "-O2 -march=native -g -c t.c"),
     (None, "-O2 -mtune=native -g -c t.c"),
@@ -258,6 +265,7 @@ impl Scene {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
             fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
         }
+        symlink("/usr/bin/as", self.at.join("tools/as")).unwrap();
     }
 
     fn run(&self, words: &[String], path: &str) -> Done {

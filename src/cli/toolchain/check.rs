@@ -16,7 +16,9 @@ use crate::cli::toolchain::{describe, pack, subject};
 use crate::cli::trial::directory::Directory;
 use crate::cli::trial::interruptions;
 use crate::cli::{Failure, print};
-use crate::engine::compiler::{Classification, CompileCommand, classify, remote_environment, same_commands};
+use crate::engine::compiler::{
+    Classification, CompileCommand, classify, commands_difference, first_difference, remote_environment, same_commands,
+};
 use crate::model::exit;
 use crate::model::id::{Instance, JobId};
 use crate::model::job::{Bytes, Ending, JobLimits, JobSpec, Node};
@@ -248,8 +250,7 @@ impl<'a> Trial<'a> {
         let driver = elsewhere.run(self, question.clone(), &inputs)?;
         let (said, said_there) = (self.run_here(&question)?.stderr, driver.compilation.stderr);
         if !same_commands(&said, &said_there) {
-            let [said, said_there] = [said, said_there.to_vec()].map(|answer| command_lines(&answer));
-            return Ok(Found::Differs(format!("other commands: {}", first_difference(&said, &said_there))));
+            return Ok(Found::Differs(format!("other commands: {}", commands_difference(&said, &said_there))));
         }
         let there = self.left_there(&elsewhere.run(self, self.argv.clone(), &inputs)?)?;
         // LTO without a seed, for one.
@@ -320,22 +321,6 @@ fn difference(here: &Left, there: &Left) -> Option<String> {
     (here.object != there.object).then(|| "another object from the same commands".to_owned())
 }
 
-/// What is compared of an answer to `-###`: the rest tells of versions and directories.
-fn command_lines(answer: &[u8]) -> Vec<u8> {
-    answer.split_inclusive(|&byte| byte == b'\n').filter(|line| line.starts_with(b" ")).flatten().copied().collect()
-}
-
-/// The first lines that differ, shortened.
-fn first_difference(here: &[u8], there: &[u8]) -> String {
-    let lines = |text: &[u8]| -> Vec<String> { String::from_utf8_lossy(text).lines().map(str::to_owned).collect() };
-    let (here, there) = (lines(here), lines(there));
-    let at = (0..here.len().max(there.len())).find(|&n| here.get(n) != there.get(n)).unwrap_or(0);
-    let show = |line: Option<&String>| {
-        line.map_or("nothing".to_owned(), |line| format!("`{}`", line.chars().take(LINE_CHARS_MAX).collect::<String>()))
-    };
-    format!("here {}, packaged {}", show(here.get(at)), show(there.get(at)))
-}
-
 fn first_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     text.lines().next().unwrap_or("it says nothing").chars().take(LINE_CHARS_MAX).collect()
@@ -361,6 +346,5 @@ mod tests {
         assert!(difference(&left("", "o"), &left("", "p")).unwrap().contains("another object"));
         let missing = Left { ending: Ending::Signalled(4), ..left("", "o") };
         assert!(difference(&left("", "o"), &missing).unwrap().contains("Signalled(4)"));
-        assert_eq!(first_difference(b"a\n", b""), "here `a`, packaged nothing");
     }
 }

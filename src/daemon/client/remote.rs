@@ -19,7 +19,7 @@ use super::native::run_here;
 use super::pool::Warm;
 use super::prepare::{ExpectedOutput, OutputRole, Unit, Workbench};
 use crate::engine::client::Failure;
-use crate::engine::compiler::{memory_line, same_commands};
+use crate::engine::compiler::{commands_difference, memory_line, same_commands};
 use crate::engine::wire::farm::{
     BlobStart, Encoding, JobFault, JobReply, JobRequest, Lease, Opening, Refusal, ToolchainOffer, ToolchainReply,
 };
@@ -119,7 +119,7 @@ impl Attempt {
         if there.ending.is_success() && same_commands(&here, &there.stderr) {
             return Ok(Ok(()));
         }
-        let detail = first_difference(&here, &there.stderr);
+        let detail = commands_difference(&here, &there.stderr);
         tracing::warn!(
             message_id = messages::TOOLCHAIN_LOCAL_ONLY,
             farcc_toolchain = %self.unit.package.id,
@@ -515,17 +515,4 @@ fn first_line(status: u8, stderr: &[u8]) -> String {
 /// A name that no build uses, in a directory that every job has.
 fn report_path(job: JobId) -> SandboxPath {
     SandboxPath::new(format!("/tmp/.farcc-{job}.d").into_bytes()).expect("hexadecimal digits make a normal path")
-}
-
-/// The first line in which two listings differ, from outside and inside, shortened for a log.
-fn first_difference(here: &[u8], there: &[u8]) -> String {
-    const LINE_BYTES_MAX: usize = 200;
-    let lines = |text: &[u8]| -> Vec<String> { String::from_utf8_lossy(text).lines().map(str::to_owned).collect() };
-    let (here, there) = (lines(here), lines(there));
-    let shorten =
-        |line: Option<&String>| line.map_or("nothing".to_owned(), |line| line.chars().take(LINE_BYTES_MAX).collect());
-    let position = (0..here.len().max(there.len()))
-        .find(|&i| here.get(i).map(|line| line.as_bytes()) != there.get(i).map(|line| line.as_bytes()))
-        .unwrap_or(0);
-    format!("here `{}`, packaged `{}`", shorten(here.get(position)), shorten(there.get(position)))
 }

@@ -24,7 +24,7 @@ pub use classify::{Classification, classify};
 pub use command::{CompileCommand, DependencyOutput, Language, RemoteCommand, Stage};
 pub use environment::{Terminal, remote_environment};
 pub use native::Native;
-pub use probe::{memory_line, same_commands};
+pub use probe::{commands_difference, first_difference, memory_line, same_commands};
 pub use response::{Expansion, Files, expand};
 
 /// Whose command line it is. Versions and targets differ within a family; the option table holds what all of them share.

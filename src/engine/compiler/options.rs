@@ -289,6 +289,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("--include-with-prefix-before=", Joined, SearchPath),
     clang("-iwithsysroot", JoinedOrSeparate, SearchPath),
     clang("-ibuiltininc", Nothing, Setting),
+    // Where programs are searched belongs to the toolchain, see engine::toolchain::selectors.
+    opt("-B", JoinedOrSeparate, Setting),
+    opt("--prefix", Separate, Setting),
+    opt("--prefix=", Joined, Setting),
     opt("-isysroot", JoinedOrSeparate, Setting),
     opt("--sysroot", Separate, Setting),
     opt("--sysroot=", Joined, Setting),
@@ -595,8 +599,6 @@ pub const OPTIONS: &[Opt] = &[
     opt("-fuse-ld=", Joined, Linker),
     clang("--ld-path=", Joined, Linker),
     // Files that are read, or written beside the object.
-    opt("-B", JoinedOrSeparate, LOCAL),
-    opt("--prefix", Rest, LOCAL),
     opt("-wrapper", Separate, LOCAL),
     gcc("-aux-info", Separate, Role::SideFile),
     gcc("-aux-info=", Joined, Role::SideFile),
@@ -699,14 +701,12 @@ pub const OPTIONS: &[Opt] = &[
     clang("-fxray-always-instrument=", Joined, Role::InputFile),
     clang("-fxray-never-instrument=", Joined, Role::InputFile),
     clang("-fxray-attr-list=", Joined, Role::InputFile),
-    // Need conversion tables of the C library.
+    // The conversion tables of the C library are in the toolchain, but farcc itself reads sources as they are.
     opt("-finput-charset=", Joined, LOCAL),
     opt("-finput-charset=UTF-8", Nothing, Setting),
     opt("-finput-charset=utf-8", Nothing, Setting),
-    opt("-fexec-charset=", Joined, LOCAL),
-    opt("-fexec-charset=UTF-8", Nothing, Setting),
-    opt("-fexec-charset=utf-8", Nothing, Setting),
-    opt("-fwide-exec-charset=", Joined, LOCAL),
+    opt("-fexec-charset=", Joined, Setting),
+    opt("-fwide-exec-charset=", Joined, Setting),
     // Modules.
     opt("-fmodule", Rest, MODULES),
     opt("-fcxx-modules", Nothing, MODULES),

@@ -1,5 +1,7 @@
 //! Compares two answers to `-###`: does a driver run the same programs with the same words in both places?
 
+use std::iter::repeat;
+
 /// True where both texts show the same commands, at least one, up to the names of temporary files.
 ///
 /// Only command lines count, which begin with a blank in both compilers: the rest lists directories that exist, which a
@@ -8,6 +10,42 @@ pub fn same_commands(a: &[u8], b: &[u8]) -> bool {
     let a: Vec<_> = commands(a).collect();
     !a.is_empty() && a.into_iter().eq(commands(b))
 }
+
+/// What keeps two answers from being the same, for people: the first commands that differ, or what the driver
+/// complains of.
+pub fn commands_difference(here: &[u8], there: &[u8]) -> String {
+    let listing = |text: &[u8]| commands(text).collect::<Vec<_>>().join(&b'\n');
+    match [here, there].map(listing) {
+        [ours, theirs] if ours != theirs => first_difference(&ours, &theirs),
+        // The driver ends with an error.
+        _ => format!("packaged `{}`", shortened(complaint(there))),
+    }
+}
+
+/// The first lines in which two texts differ, shortened, for people.
+pub fn first_difference(here: &[u8], there: &[u8]) -> String {
+    let mut pairs = lines(here).map(Some).chain(repeat(None)).zip(lines(there).map(Some).chain(repeat(None)));
+    let (ours, theirs) = pairs.find(|(ours, theirs)| ours != theirs || ours.is_none()).unwrap_or_default();
+    let show = |line: Option<&[u8]>| line.map_or("nothing".to_owned(), |line| format!("`{}`", shortened(line)));
+    format!("here {}, packaged {}", show(ours), show(theirs))
+}
+
+/// The line that says what is wrong, as far as that can be known.
+fn complaint(text: &[u8]) -> &[u8] {
+    let says_error = |line: &&[u8]| line.windows(5).any(|word| word == b"error");
+    lines(text).find(says_error).or_else(|| lines(text).last()).unwrap_or_default()
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+}
+
+fn shortened(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).chars().take(LINE_CHARS_MAX).collect()
+}
+
+/// As much of a line as tells what it is about.
+const LINE_CHARS_MAX: usize = 300;
 
 /// The line of `-fverbose-asm` in which gcc says what it made of the machine's memory.
 pub fn memory_line(assembly: &[u8]) -> Option<&[u8]> {
@@ -78,6 +116,20 @@ mod tests {
             b" \"clang\" \"-o\" \"/tmp/null-0a1b2c.s\"\n",
             b" \"clang\" \"-o\" \"/tmp/null-ffffff.s\"\n"
         ));
+    }
+
+    #[test]
+    fn people_read_what_differs() {
+        let here = b"gcc version 12\n cc1 x.c -o /tmp/ccAb12Cd.s\n as\n";
+        assert_eq!(
+            commands_difference(here, b"gcc version 13\n cc1 x.c -o /tmp/ccZZZZZZ.s\n as -k\n"),
+            "here ` as`, packaged ` as -k`"
+        );
+        assert_eq!(commands_difference(here, b"gcc: error\n"), "here ` cc1 x.c -o TEMPORARY`, packaged nothing");
+        let refused = b"Using built-in specs.\ngcc: error: no\nTarget: x\n";
+        assert_eq!(commands_difference(refused, refused), "packaged `gcc: error: no`");
+        assert_eq!(commands_difference(b"", b""), "packaged ``");
+        assert_eq!(first_difference(b"a\n", b""), "here `a`, packaged nothing");
     }
 
     #[test]
