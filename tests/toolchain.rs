@@ -17,7 +17,7 @@ use farcc::engine::toolchain::driver::Family;
 use farcc::model::digest::Digest;
 use farcc::model::path::SandboxPath;
 use farcc::model::toolchain::{ToolchainEntry, ToolchainId, ToolchainManifest, ToolchainNode};
-use farcc::os::toolchain::{ArchiveError, Held, PackError, StoreError, ToolchainStore, UnpackError, package};
+use farcc::os::toolchain::{ArchiveError, Held, PackError, StoreError, Subject, ToolchainStore, UnpackError, package};
 
 use copied::copy_program;
 use tar::{EntryType, Header};
@@ -576,6 +576,27 @@ fn a_file_that_changes_makes_the_package_stale() {
     assert!(matches!(&refused, ArchiveError::Changed(path) if path.as_path() == compiler), "{refused}");
     let (_directory, store) = store(u64::MAX);
     assert!(store.unpack(&package.id, archive.as_slice()).is_err(), "half an archive passes for a whole one");
+}
+
+/// What a build puts before the compiler's own programs counts from the moment it is there.
+#[test]
+fn a_program_that_appears_at_a_prefix_makes_the_package_stale() {
+    for compiler in ["/usr/bin/gcc", "/usr/bin/clang"] {
+        let directory = tempfile::tempdir().unwrap();
+        let tools = directory.path().join("tools");
+        let selectors = vec![format!("-B{}", tools.display()).into()];
+        let packed = || package(&Subject { selectors: selectors.clone(), ..subject(compiler, &[]) }).unwrap();
+        let package = packed();
+        assert!(package.is_current());
+        fs::create_dir(&tools).unwrap();
+        assert!(!package.is_current(), "{compiler}: the prefix is a directory now");
+        let package = packed();
+        fs::write(tools.join("no-tool"), "").unwrap();
+        assert!(package.is_current(), "{compiler}: nobody asks for that");
+        symlink("/usr/bin/as", tools.join("as")).unwrap();
+        assert!(!package.is_current(), "{compiler}");
+        assert!(packed().manifest.entries.iter().any(|entry| entry.path.as_path() == tools.join("as")));
+    }
 }
 
 /// Root may do what permissions forbid: runs the test of this name once more, as an ordinary user. True where that was done.

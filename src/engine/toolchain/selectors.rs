@@ -41,9 +41,9 @@ const SELECTORS: &[Selector] = &[
     path("--gcc-toolchain=", Value::Joined, "--gcc-toolchain="),
     path("--gcc-install-dir=", Value::Joined, "--gcc-install-dir="),
     word("--gcc-triple=", Value::Joined, "--gcc-triple="),
-    path("-B", Value::Either, "-B"),
-    path("--prefix=", Value::Joined, "-B"),
-    path("--prefix", Value::Separate, "-B"),
+    path("-B", Value::Either, PREFIX),
+    path("--prefix=", Value::Joined, PREFIX),
+    path("--prefix", Value::Separate, PREFIX),
     word("--target=", Value::Joined, "--target="),
     word("--target", Value::Separate, "--target="),
     word("-target", Value::Separate, "--target="),
@@ -54,6 +54,14 @@ const SELECTORS: &[Selector] = &[
     word("-stdlib=", Value::Joined, "-stdlib="),
     word("--stdlib=", Value::Joined, "-stdlib="),
 ];
+
+/// Says where programs are looked for before anywhere else.
+const PREFIX: &str = "-B";
+
+/// The prefixes among options as [`selectors`] makes them.
+pub fn prefixes(selected: &[OsString]) -> impl Iterator<Item = &OsStr> {
+    selected.iter().filter_map(|option| option.as_bytes().strip_prefix(PREFIX.as_bytes())).map(OsStr::from_bytes)
+}
 
 /// The selecting options among `words`, in their order, paths made absolute from `cwd`. A word that wants a value and is the last
 /// one selects nothing.
@@ -118,6 +126,12 @@ mod tests {
             "clang --gcc-toolchain=../g -stdlib=libc++ -mabi=lp64",
             "--gcc-toolchain=/w/../g -stdlib=libc++ -mabi=lp64",
         );
+    }
+
+    #[test]
+    fn prefixes_are_told_from_other_options() {
+        let selected = ["-m32", "-B/w/tools/", "--sysroot=/-B", "-B/x"].map(OsString::from);
+        assert_eq!(prefixes(&selected).collect::<Vec<_>>(), ["/w/tools/", "/x"]);
     }
 
     #[test]

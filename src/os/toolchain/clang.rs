@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::toolchain::driver::{ClangReport, clang_report, included_configurations};
 use crate::os::toolchain::ask::Driver;
 use crate::os::toolchain::pack::{PackError, add_named_program};
+use crate::os::toolchain::prefixes;
 use crate::os::toolchain::tree::{Tree, list};
 
 /// Adds everything but shared libraries; tells which programs need some.
@@ -29,13 +30,16 @@ pub(super) fn add(driver: &Driver<'_>, tree: &mut Tree) -> Result<Vec<PathBuf>, 
 
     // Only `-fno-integrated-as` wants it, so there need not be one; objcopy serves old ways of splitting DWARF.
     let mut programs = Vec::new();
-    for name in ["as", "objcopy"] {
+    for name in PROGRAMS {
         let answer = driver.ask(&[&format!("-print-prog-name={name}")])?;
         let answer = Path::new(OsStr::from_bytes(answer.trim_ascii()));
         programs.extend(add_named_program(answer, driver.search_path, tree)?);
     }
+    prefixes::watch(driver.selectors, &[], PROGRAMS, tree)?;
     Ok(programs)
 }
+
+const PROGRAMS: &[&str] = &["as", "objcopy"];
 
 /// Each makes the driver look at directories that the others do not.
 const QUESTIONS: &[&[&str]] =

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::toolchain::driver;
 use crate::os::toolchain::ask::Driver;
 use crate::os::toolchain::pack::{PackError, add_named_program};
+use crate::os::toolchain::prefixes;
 use crate::os::toolchain::tree::{Tree, list};
 
 /// Adds everything but shared libraries; tells which programs need some.
@@ -26,6 +27,8 @@ pub(super) fn add(driver: &Driver<'_>, tree: &mut Tree) -> Result<Vec<PathBuf>, 
         None => return Err(missing(driver, "as", tree)?),
     }
 
+    let searched = driver::search_directories(&driver.ask(&["-print-search-dirs"])?);
+    prefixes::watch(driver.selectors, &searched, &[PROGRAMS, &["as", "specs"]].concat(), tree)?;
     for file in ["liblto_plugin.so", "specs"] {
         tree.add_file(&path_in(&driver.ask(&[&format!("-print-file-name={file}")])?))?;
     }

@@ -16,6 +16,7 @@ mod gcc;
 mod libraries;
 mod locale;
 pub mod pack;
+mod prefixes;
 pub mod probe;
 mod program;
 mod route;
