@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::driver::{Event, Outcome};
 use super::prepare::{Prepared, Unit, Workbench};
@@ -187,9 +187,9 @@ impl Hall {
 /// Waits for `work` while telling the wrapper that it is not forgotten; the end of its connection ends the work.
 async fn waiting<T>(stream: &mut LocalStream, work: impl Future<Output = T>) -> Result<T, LocalError> {
     tokio::pin!(work);
-    let mut beat = interval(SIGN_OF_LIFE_EVERY);
+    // The first tick of an `interval` comes at once, which for a timer is up to a millisecond.
+    let mut beat = interval_at(Instant::now() + SIGN_OF_LIFE_EVERY, SIGN_OF_LIFE_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    beat.tick().await;
     loop {
         enum Woken<T> {
             Done(T),
