@@ -103,6 +103,38 @@ fn dependency_runs_drop_outputs_and_keep_the_rest() {
     check(CompilerFamily::Gcc, "gcc -c a.i", "");
 }
 
+/// `native` would mean the builder's processor.
+#[test]
+fn what_is_native_is_said_in_words() {
+    let check = |family, written: &str, native: Native, expected: &str| {
+        let Classification::Compile(command) = classify(family, &words(written), &[]) else { panic!("{written}") };
+        assert!(command.is_native(), "{written}");
+        assert_eq!(command.resolved(&native).words(), words(expected));
+    };
+    let specs = || Native::Specs(Bytes::new());
+    let native = || Native::Words {
+        cpu: Bytes::from(*b"znver3"),
+        tune: Some(Bytes::from(*b"znver4")),
+        features: vec![Bytes::from(*b"+avx")],
+    };
+    let told = "gcc -specs=/tmp/.farcc-native.specs";
+    check(CompilerFamily::Gcc, "gcc -O2 -march=native -c a.c", specs(), &format!("{told} -O2 -march=native -c a.c"));
+    check(CompilerFamily::Gcc, "gcc -mtune=native -c a.c", specs(), &format!("{told} -mtune=native -c a.c"));
+    let feature = "-Xclang -target-feature -Xclang +avx";
+    check(
+        CompilerFamily::Clang,
+        "clang -march=native -c a.c",
+        native(),
+        &format!("clang -march=znver3 -c a.c {feature}"),
+    );
+    check(
+        CompilerFamily::Clang,
+        "clang -mtune=native -c a.c",
+        native(),
+        &format!("clang -mtune=znver4 -c a.c {feature}"),
+    );
+}
+
 /// Commands made of real options and odd words.
 fn command_line() -> impl Strategy<Value = Vec<Bytes>> {
     let real: Vec<&str> = vec![

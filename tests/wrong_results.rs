@@ -133,6 +133,10 @@ fn the_variables_that_matter_are_there() {
         yard.compile_anew(&first, "SOURCE_DATE_EPOCH=864000 gcc -c s.c");
         yard.compile(1, "CPATH=i gcc -g -c t.c");
         yard.compile(1, "C_INCLUDE_PATH=/nonexistent:i gcc -g -c t.c");
+        yard.file("t.cc", "#include <h.h>\n").file("w.c", "const char w[] = __TIMESTAMP__;\n");
+        yard.compile(1, "CPLUS_INCLUDE_PATH=i g++ -g -c t.cc");
+        let west = yard.compile(1, "TZ=XYZ+5 gcc -c w.c");
+        yard.compile_anew(&west, "TZ=XYZ-5 gcc -c w.c");
         std::os::unix::fs::symlink(".", yard.at.join("here")).unwrap();
         yard.compile(1, "cd here && gcc -g -Ii -c t.c");
     });
@@ -223,6 +227,63 @@ fn what_fails_on_the_builder_only_is_compiled_here() {
         let (expected, found) = (yard.run(&plain, "gcc -c bad.c"), yard.run(&farm, "gcc -c bad.c"));
         assert_eq!(expected.status, Some(1));
         assert_eq!(expected.differs(&found, |_| false), None);
+    });
+}
+
+/// Options say that a compile makes no other file. One that does all the same is done once more here.
+#[test]
+fn a_file_that_nobody_expected_is_not_lost() {
+    test_on_a_farm("a_file_that_nobody_expected_is_not_lost", || {
+        let yard = Yard::new();
+        yard.file("s.c", "int f(void) { return 1; }\n").file("own.specs", "*cc1:\n+ -aux-info side.X\n\n");
+        let done = yard.compile(0, "gcc -specs=own.specs -c s.c");
+        assert!(done.files.contains_key(&PathBuf::from("side.X")));
+        assert_eq!(stats().reasons.get("unexpected-output"), Some(&1));
+    });
+}
+
+/// A job that reads what the dependency run did not: here by a specification that tells the two apart.
+#[test]
+fn a_file_that_only_the_job_has_read_counts() {
+    test_on_a_farm("a_file_that_only_the_job_has_read_counts", || {
+        let yard = Yard::new();
+        yard.file("own.specs", "*cc1:\n+ %{!E:-include more.h}\n\n").file("more.h", "int more;\n");
+        yard.file("s.c", "#if __has_include(\"more.h\")\nint x;\n#endif\n");
+        yard.compile(0, "gcc -specs=own.specs -c s.c");
+        assert_eq!(stats().reasons.get("dependencies-differ"), Some(&1), "{:?}", stats().reasons);
+    });
+}
+
+/// Every program that is started with this variable complains of it.
+#[test]
+fn a_variable_that_is_not_listed_stays_here() {
+    test_on_a_farm("a_variable_that_is_not_listed_stays_here", || {
+        let yard = Yard::new();
+        yard.file("s.c", "int x;\n");
+        let [_, farm] = paths();
+        let before = stats();
+        let done = yard.run(&farm, "LD_PRELOAD=/nonexistent/secret.so gcc -c s.c");
+        assert_eq!(stats().remote, before.remote + 1, "{:?}", stats().reasons);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(said.matches("secret.so").count(), 1, "more than the wrapper has it: {said}");
+    });
+}
+
+/// Client and builder are one machine here, and would say the same of their processor: a job of gcc shows that it was told.
+#[test]
+fn native_is_the_callers_processor() {
+    test_on_a_farm("native_is_the_callers_processor", || {
+        let yard = Yard::new();
+        yard.file("s.c", "#if __has_include(\"/tmp/.farcc-native.specs\")\nint told;\n#endif\nint x;\n");
+        let [_, farm] = paths();
+        let before = stats();
+        let done = yard.run(&farm, "gcc -march=native -c s.c");
+        assert_eq!(stats().remote, before.remote + 1);
+        let (_, object) = &done.files[&PathBuf::from("s.o")];
+        assert!(object.windows(4).any(|window| window == b"told"));
+        // clang is told by other words than the build's; where it writes them down, the unit stays here.
+        yard.compile(0, "clang -g -grecord-command-line -march=native -MD -c s.c");
+        yard.compile(1, "clang -g -march=native -MD -c s.c");
     });
 }
 

@@ -193,7 +193,8 @@ impl Workbench {
     ) -> Result<Unit, Why> {
         let terminal = Terminal::of(&request.env, request.stderr_columns);
         if let Some(option) = command.would_record(terminal) {
-            return Err(Why::new(Reason::LocalOption, format!("{} on a terminal", String::from_utf8_lossy(option))));
+            let detail = format!("{} with words that are not the build's", String::from_utf8_lossy(option));
+            return Err(Why::new(Reason::LocalOption, detail));
         }
         let env = remote_environment(&request.env, terminal)?;
         let outputs = expected_outputs(&command, &cwd)?;

@@ -321,13 +321,15 @@ impl CompileCommand {
         !self.parts.iter().any(|part| matches!(part, Part::Option { role: Role::Colour, .. }))
     }
 
-    /// The option that repeats the command in an output, if [`Self::remote`] would add words for `terminal` to that.
+    /// The option that repeats the command in an output, if [`Self::remote`] would add words for `terminal` to that, or clang's
+    /// [`Self::resolved`] would have other words than the build has written.
     pub fn would_record(&self, terminal: Option<Terminal>) -> Option<&[u8]> {
         let option = self.parts.iter().find_map(|part| match part {
             Part::Option { role: Role::Records, words, .. } => Some(words[0].as_slice()),
             _ => None,
         });
-        option.filter(|_| terminal.is_some() && self.leaves_colour_open())
+        let adds_colour = terminal.is_some() && self.leaves_colour_open();
+        option.filter(|_| adds_colour || (self.family == CompilerFamily::Clang && self.is_native()))
     }
 
     /// The code is for this machine's processor.
