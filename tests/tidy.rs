@@ -48,7 +48,6 @@ const COMMAND: &[(&str, &str)] = &[
     (UNSAFE, "prepares commands and starts none"),
     ("src/os/toolchain/ask.rs", "asks a compiler driver of this machine"),
     ("src/os/inputs/dependency_run.rs", "asks the unit's own compiler, as its user would"),
-    ("src/os/foreground.rs", "what runs in the caller's place inherits everything"),
     ("src/wrapper/", "becomes the compiler"),
     ("src/cli/", "starts a throwaway farm and the command on it"),
 ];
@@ -370,6 +369,16 @@ fn processes_start_in_few_places() {
         }
     }
     expect_none(&broken);
+}
+
+/// One panic must not take along whoever asks for the same lock later.
+#[test]
+fn locks_survive_a_panic() {
+    let is_brittle = |source: &&Source| {
+        let code: String = source.code.split_whitespace().collect();
+        [".lock().unwrap()", ".lock().expect("].iter().any(|call| code.contains(call))
+    };
+    expect_none(&sources().iter().filter(is_brittle).map(|source| source.path.clone()).collect::<Vec<_>>());
 }
 
 #[test]

@@ -7,11 +7,12 @@ mod elsewhere;
 mod installed;
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, mpsc};
+use std::time::Duration;
 
 use farcc::engine::toolchain::driver::Family;
 use farcc::model::digest::Digest;
@@ -559,6 +560,29 @@ fn many_uploads_of_one_toolchain_end_in_one_tree() {
         }
     });
     assert_eq!(names_in(directory.path()), [id.to_string(), "lock".to_owned()]);
+}
+
+/// Whoever wants another toolchain meanwhile does not wait.
+#[test]
+fn an_archive_that_stalls_is_in_nobodys_way() {
+    struct Stalled(mpsc::Sender<()>, mpsc::Receiver<()>);
+    impl Read for Stalled {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.send(()).unwrap();
+            self.1.recv().ok();
+            Ok(0)
+        }
+    }
+    let (_directory, store) = store(1 << 20);
+    let ((begun, begins), (release, released), (done, ends)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
+    std::thread::scope(|scope| {
+        scope.spawn(|| store.unpack(&small(1, 1000).1, Stalled(begun, released)).unwrap_err());
+        begins.recv().unwrap();
+        scope.spawn(|| done.send(put(&store, 2, 1000).id()).unwrap());
+        let id = ends.recv_timeout(Duration::from_secs(100));
+        drop(release);
+        assert_eq!(id, Ok(small(2, 1000).1));
+    });
 }
 
 #[test]

@@ -154,6 +154,21 @@ fn a_library_that_only_the_system_has_is_missing() {
     assert!(!refused.is_current());
 }
 
+/// Drivers stay what they are where a distribution upgrades a library under them.
+#[test]
+fn a_library_that_changes_makes_another_package() {
+    let sysroot = Sysroot::new();
+    let pack = || package(&subject(&sysroot.compiler(), &[])).unwrap();
+    let before = pack();
+    assert!(before.is_current());
+    let library = sysroot.path().join(OTHERS).join("libmpfr.so.6");
+    let mut content = fs::read(&library).unwrap();
+    content.push(0);
+    fs::write(&library, content).unwrap();
+    assert!(!before.is_current());
+    assert!(pack().id != before.id);
+}
+
 /// A copy of the system's loader goes on looking where the system's does.
 #[test]
 fn a_copied_loader_is_no_relocated_one() {

@@ -1067,11 +1067,12 @@ fn disabled_it_asks_nobody() {
 #[test]
 fn rustc_passes_at_once() {
     let place = Place::new();
-    let rustc = place.script("rustc", "echo rust \"$@\"");
+    let rustc = place.script("rustc", "echo rust \"$@\" \"$CARGO_MAKEFLAGS\"");
     let output = assert_no_connection(&place, |command| {
-        command.env("FARCC_LOG", "info").args([rustc.to_str().unwrap(), "-vV"]);
+        command.env("FARCC_LOG", "info").env("CARGO_MAKEFLAGS", "--jobserver-fds=3,4");
+        command.args([rustc.to_str().unwrap(), "-vV"]);
     });
-    assert_eq!(output.stdout, b"rust -vV\n");
+    assert_eq!(output.stdout, b"rust -vV --jobserver-fds=3,4\n");
     assert!(output.stderr.ends_with(b"stepping aside: rustc\n"), "{output:?}");
 }
 
@@ -1227,6 +1228,23 @@ fn a_directory_that_others_may_write_is_not_trusted() {
     let farcc = installed(&place, &format!("echo started >>{0}/starts", place.dir.path().display()));
     fs::create_dir(place.path("run/farcc")).unwrap();
     fs::set_permissions(place.path("run/farcc"), fs::Permissions::from_mode(0o777)).unwrap();
+    let output = autostarting(&place, &farcc).output().unwrap();
+    assert_plain(&place, &output, &plain);
+    assert!(!place.exists("starts"));
+}
+
+/// Only root can give a directory away; without root there is nothing to be seen here.
+#[test]
+fn another_users_directory_is_not_trusted() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::with_source();
+    let plain = place.plain(COMPILE);
+    let farcc = installed(&place, &format!("echo started >>{0}/starts", place.dir.path().display()));
+    fs::create_dir(place.path("run/farcc")).unwrap();
+    fs::set_permissions(place.path("run/farcc"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(place.path("run/farcc"), Some(65534), None).unwrap();
     let output = autostarting(&place, &farcc).output().unwrap();
     assert_plain(&place, &output, &plain);
     assert!(!place.exists("starts"));

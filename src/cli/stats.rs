@@ -81,6 +81,7 @@ pub(crate) fn render(stats: &Stats) -> String {
         row("    of these after a failure", stats.fallbacks, share(stats.fallbacks)),
         row("  hits", stats.hits, share(stats.hits)),
         row("  not compiles of one unit", stats.bypassed, String::new()),
+        row("  interrupted", stats.abandoned, String::new()),
         row("attempts that failed", stats.failed_attempts, String::new()),
     ]);
     text.push_str(&counts("Why not remote", &stats.reasons));
@@ -108,23 +109,25 @@ mod tests {
     fn everything_is_shown() {
         let counts = |pairs: &[(&str, u64)]| pairs.iter().map(|&(name, count)| (name.to_owned(), count)).collect();
         let stats = Stats {
-            requests: 12,
+            requests: 13,
             hits: 0,
             remote: 8,
             local: 2,
             bypassed: 2,
+            abandoned: 1,
             fallbacks: 1,
             failed_attempts: 3,
             reasons: counts(&[("incbin", 1), ("link", 2), ("timeout", 1)]),
             builders: counts(&[("b1", 8)]),
         };
         let expected = "\
-requests                            12
+requests                            13
   remote                             8   80 %
   local                              2   20 %
     of these after a failure         1   10 %
   hits                               0    0 %
   not compiles of one unit           2
+  interrupted                        1
 attempts that failed                 3
 
 Why not remote:

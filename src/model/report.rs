@@ -33,6 +33,9 @@ pub struct Stats {
     pub local: u64,
     /// Commands that are no compile of one unit.
     pub bypassed: u64,
+    /// Units whose wrapper went away first, as in a build that is interrupted.
+    #[serde(default)]
+    pub abandoned: u64,
     /// Units that were meant to be remote and were compiled here because something failed; also counted in `local`.
     pub fallbacks: u64,
     /// Attempts that failed, whether or not another builder then did it.

@@ -31,8 +31,11 @@ pub(crate) fn stats() -> Stats {
         let output = Command::new(env!("CARGO_BIN_EXE_farccctl")).args(["stats", "--json"]).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()
     };
-    let is_settled = |stats: &Stats| stats.requests == stats.hits + stats.remote + stats.local + stats.bypassed;
-    std::iter::repeat_with(ask).take(1000).find(is_settled).unwrap()
+    let is_settled = |stats: &Stats| {
+        let Stats { hits, remote, local, bypassed, abandoned, .. } = stats;
+        stats.requests == hits + remote + local + bypassed + abandoned
+    };
+    std::iter::repeat_with(ask).take(1000).find(is_settled).unwrap_or_else(|| panic!("does not add up: {:?}", ask()))
 }
 
 /// `PATH` without farcc's names, and with them.

@@ -326,6 +326,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_job_without_an_ending_failed_and_is_no_fault_of_its_own() {
+        let fault = kind_of(&RunFault::NoEnding);
+        assert_eq!((fault, JobEnd::of(fault)), (JobFault::NoEnding, JobEnd::Failed));
+    }
+
+    #[test]
     fn a_full_disk_is_the_builders_fault_and_named() {
         let full = || io::Error::from_raw_os_error(libc::ENOSPC);
         let path = crate::model::path::SandboxPath::root();

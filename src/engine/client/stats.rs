@@ -154,7 +154,11 @@ fn add(stats: &mut Stats, outcome: &Outcome) {
             *stats.builders.entry(builder.clone()).or_default() += 1;
             return;
         }
-        Outcome::Running | Outcome::Abandoned => return,
+        Outcome::Abandoned => {
+            stats.abandoned += 1;
+            return;
+        }
+        Outcome::Running => return,
         Outcome::Local { why } => {
             stats.local += 1;
             stats.fallbacks += u64::from(why.reason.is_fallback());
@@ -206,6 +210,7 @@ mod tests {
             local: 2,
             fallbacks: 1,
             bypassed: 1,
+            abandoned: 1,
             reasons: count(&[("local-slot", 1), ("builder-lost", 1), ("link", 1)]),
             builders: count(&[("b", 1)]),
             ..Stats::default()

@@ -143,6 +143,12 @@ impl ClientObject {
         self.snapshot.borrow().stats.bypassed
     }
 
+    /// Units whose wrapper went away first.
+    #[zbus(property)]
+    fn abandoned(&self) -> u64 {
+        self.snapshot.borrow().stats.abandoned
+    }
+
     /// Units compiled here because something failed.
     #[zbus(property)]
     fn fallbacks(&self) -> u64 {
