@@ -84,17 +84,27 @@ fetch() {
   mkdir -p "$fetched" "$base/sources"
   if ! compgen -G "$fetched/*.dsc" >/dev/null; then
     apt_lists
-    (cd "$fetched" && "${apt[@]}" source --download-only "$source") >"$fetched.log" 2>&1 || die "cannot fetch $source; see $fetched.log"
+    (cd "$fetched" && download) >"$fetched.log" 2>&1 || die "cannot fetch $source; see $fetched.log"
   fi
   rm -rf "$SOURCE.partial"
   dpkg-source --no-check --no-copy --extract "$fetched"/*.dsc "$SOURCE.partial" >"$fetched.log" 2>&1 || die "cannot unpack $source; see $fetched.log"
   mv "$SOURCE.partial" "$SOURCE"
 }
 
+# The newest version that there is: a mirror may not have all that its own list names.
+download() {
+  local version
+  for version in $(apt-cache "${apt[@]}" showsrc "$source" | sed -n 's/^Version: //p' | sort --version-sort --reverse --unique); do
+    if apt-get "${apt[@]}" source --download-only "$source=$version"; then return; fi
+    rm -f ./*
+  done
+  return 1
+}
+
 # An apt with lists of its own, of the sources that belong to what the machine's apt knows. Needs no root and changes nothing.
 apt_lists() {
   local state=$base/apt
-  apt=(apt-get -qq -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null
+  apt=(-qq -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o Dir::State::lists="$state/lists" -o Dir::Cache="$state/cache")
   [ ! -e "$state/complete" ] || return 0
   mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -102,7 +112,7 @@ apt_lists() {
     awk '$1 == "Debian" { print "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]", $2, $3, $4 }' |
     sort -u >"$state/sources.list"
   [ -s "$state/sources.list" ] || die "the machine's apt knows no archive of Debian; has 'apt-get update' been run?"
-  "${apt[@]}" update >"$state/log" 2>&1 || die "cannot read the lists of Debian's sources; see $state/log"
+  apt-get "${apt[@]}" update >"$state/log" 2>&1 || die "cannot read the lists of Debian's sources; see $state/log"
   touch "$state/complete"
 }
 
