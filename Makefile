@@ -39,8 +39,9 @@ PAGES   = $(patsubst docs/man/%.md,%,$(wildcard docs/man/*.md)) farcc-protocol.7
 
 each = set -e; for name in $(1); do $(2); done
 
+# Without make's own variables: cargo builds anew, for whoever calls it by itself, what it built with them.
 all:
-	$(CARGO) build --release --locked
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(CARGO) build --release --locked
 
 install: install-programs install-client install-system install-completions install-man
 	$(INSTALL) -d $(DESTDIR)$(DOCDIR)
