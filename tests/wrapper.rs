@@ -1221,16 +1221,23 @@ fn a_daemon_that_cannot_start_is_not_started_for_each_unit() {
     assert_eq!(place.read("starts").len(), before + "started\n".len());
 }
 
-#[test]
-fn a_directory_that_others_may_write_is_not_trusted() {
+/// Nobody starts a daemon whose socket would be in a directory that is like this.
+#[track_caller]
+fn check_untrusted(make_so: impl FnOnce(&Path)) {
     let place = Place::with_source();
     let plain = place.plain(COMPILE);
     let farcc = installed(&place, &format!("echo started >>{0}/starts", place.dir.path().display()));
     fs::create_dir(place.path("run/farcc")).unwrap();
-    fs::set_permissions(place.path("run/farcc"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(place.path("run/farcc"), fs::Permissions::from_mode(0o700)).unwrap();
+    make_so(&place.path("run/farcc"));
     let output = autostarting(&place, &farcc).output().unwrap();
     assert_plain(&place, &output, &plain);
     assert!(!place.exists("starts"));
+}
+
+#[test]
+fn a_directory_that_others_may_write_is_not_trusted() {
+    check_untrusted(|directory| fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap());
 }
 
 /// Only root can give a directory away; without root there is nothing to be seen here.
@@ -1239,15 +1246,7 @@ fn another_users_directory_is_not_trusted() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let place = Place::with_source();
-    let plain = place.plain(COMPILE);
-    let farcc = installed(&place, &format!("echo started >>{0}/starts", place.dir.path().display()));
-    fs::create_dir(place.path("run/farcc")).unwrap();
-    fs::set_permissions(place.path("run/farcc"), fs::Permissions::from_mode(0o755)).unwrap();
-    std::os::unix::fs::chown(place.path("run/farcc"), Some(65534), None).unwrap();
-    let output = autostarting(&place, &farcc).output().unwrap();
-    assert_plain(&place, &output, &plain);
-    assert!(!place.exists("starts"));
+    check_untrusted(|directory| std::os::unix::fs::chown(directory, Some(65534), None).unwrap());
 }
 
 // What is linked in.

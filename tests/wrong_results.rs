@@ -54,18 +54,26 @@ impl Yard {
         Done { status: output.status.code(), stdout: output.stdout, stderr: output.stderr, files }
     }
 
-    /// Runs `script` both ways; its `n_units` units must all have been compiled by the builder.
+    /// As [`Self::run_on_farm`], and plainly: all that comes of it must be the same.
     #[track_caller]
     fn compile(&self, n_units: u64, script: &str) -> Done {
-        let [plain, farm] = paths();
+        let [plain, _] = paths();
         let expected = self.run(&plain, script);
         assert_eq!(expected.status, Some(0), "{script}: {}", String::from_utf8_lossy(&expected.stderr));
-        let before = stats();
-        let found = self.run(&farm, script);
-        let after = stats();
+        let found = self.run_on_farm(n_units, script);
         assert_eq!(expected.differs(&found, |_| false), None, "{script}");
-        assert_eq!(after.remote - before.remote, n_units, "{script}: {:?}", after.reasons);
         found
+    }
+
+    /// Runs `script` on the farm alone; its `n_units` units must all have been compiled by the builder.
+    #[track_caller]
+    fn run_on_farm(&self, n_units: u64, script: &str) -> Done {
+        let [_, farm] = paths();
+        let before = stats();
+        let done = self.run(&farm, script);
+        let after = stats();
+        assert_eq!(after.remote - before.remote, n_units, "{script}: {:?}", after.reasons);
+        done
     }
 
     /// As [`Self::compile`], with an outcome that differs from that of the time before.
@@ -260,10 +268,7 @@ fn a_variable_that_is_not_listed_stays_here() {
     test_on_a_farm("a_variable_that_is_not_listed_stays_here", || {
         let yard = Yard::new();
         yard.file("s.c", "int x;\n");
-        let [_, farm] = paths();
-        let before = stats();
-        let done = yard.run(&farm, "LD_PRELOAD=/nonexistent/secret.so gcc -c s.c");
-        assert_eq!(stats().remote, before.remote + 1, "{:?}", stats().reasons);
+        let done = yard.run_on_farm(1, "LD_PRELOAD=/nonexistent/secret.so gcc -c s.c");
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(said.matches("secret.so").count(), 1, "more than the wrapper has it: {said}");
     });
@@ -275,10 +280,7 @@ fn native_is_the_callers_processor() {
     test_on_a_farm("native_is_the_callers_processor", || {
         let yard = Yard::new();
         yard.file("s.c", "#if __has_include(\"/tmp/.farcc-native.specs\")\nint told;\n#endif\nint x;\n");
-        let [_, farm] = paths();
-        let before = stats();
-        let done = yard.run(&farm, "gcc -march=native -c s.c");
-        assert_eq!(stats().remote, before.remote + 1);
+        let done = yard.run_on_farm(1, "gcc -march=native -c s.c");
         let (_, object) = &done.files[&PathBuf::from("s.o")];
         assert!(object.windows(4).any(|window| window == b"told"));
         // clang is told by other words than the build's; where it writes them down, the unit stays here.
