@@ -4,12 +4,17 @@
 //! choose a place for, and nothing a failing compiler could remove.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::engine::compiler::depfile;
 use crate::engine::compiler::search::SearchPath;
@@ -44,7 +49,7 @@ pub(super) fn run(unit: &Unit) -> Result<Dependencies, Why> {
         return Ok(Dependencies { files: vec![unit.command.source.clone()], search: SearchPath::default() });
     };
     let failed = |detail: String| Why::new(Reason::DependencyRun, detail);
-    let (list, messages) = output_of(command(unit, &argv)).map_err(|error| failed(error.to_string()))?;
+    let (list, messages) = output_of(&mut command(unit, &argv)).map_err(|error| failed(error.to_string()))?;
     let Some(list) = list else { return Err(failed(first_error(&messages))) };
     let files = depfile::prerequisites(&list).map_err(|error| failed(error.to_string()))?;
     let search = SearchPath::parse(&messages).map_err(|error| failed(error.to_string()))?;
@@ -57,12 +62,12 @@ pub(super) fn preprocessed(unit: &Unit) -> Result<Vec<u8>, Why> {
         let path = os_path(&unit.cwd).join(os_path(&unit.command.source));
         let unusable = |error: io::Error| Why::new(Reason::UnusableInput, format!("{}: {error}", path.display()));
         let mut bytes = Vec::new();
-        let file = std::fs::File::open(&path).map_err(unusable)?;
+        let file = File::open(&path).map_err(unusable)?;
         file.take(DEPENDENCY_OUTPUT_BYTES_MAX).read_to_end(&mut bytes).map_err(unusable)?;
         return Ok(bytes);
     };
     let failed = |detail: String| Why::new(Reason::DependencyRun, detail);
-    let (text, messages) = output_of(command(unit, &argv)).map_err(|error| failed(error.to_string()))?;
+    let (text, messages) = output_of(&mut command(unit, &argv)).map_err(|error| failed(error.to_string()))?;
     text.ok_or_else(|| failed(first_error(&messages)))
 }
 
@@ -85,16 +90,32 @@ fn command(unit: &Unit, argv: &[Bytes]) -> Command {
     command
 }
 
+/// How long messages may wait to be read. What the compiler is asked for comes in dozens of pieces, and to be woken for each costs it
+/// more than to write it. A pipe has room for some tens of kilobytes; who has more to say waits for us that long.
+const MESSAGES_EVERY: Duration = Duration::from_millis(5);
+
 /// Standard output, none if the program failed, and standard error.
-fn output_of(mut command: Command) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
+fn output_of(command: &mut Command) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
     let mut child = Running(command.spawn()?);
-    let stdout = read_aside(child.0.stdout.take());
-    let stderr = read_aside(child.0.stderr.take());
-    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let messages = stderr.recv_timeout(DEPENDENCY_RUN_MAX).map_err(late)??;
-    let list = stdout.recv_timeout(DEPENDENCY_RUN_MAX).map_err(late)??;
+    let end = Instant::now() + DEPENDENCY_RUN_MAX;
+    let (mut list, mut messages) = (Stream::new(child.0.stdout.take())?, Stream::new(child.0.stderr.take())?);
+    while !list.has_ended() {
+        list.wait(end.min(Instant::now() + MESSAGES_EVERY))?;
+        list.read()?;
+        messages.read()?;
+        in_time(end)?;
+    }
+    while !messages.has_ended() {
+        messages.wait(end)?;
+        messages.read()?;
+        in_time(end)?;
+    }
     let status = child.0.wait()?;
-    Ok((status.success().then_some(list), messages))
+    Ok((status.success().then_some(list.bytes), messages.bytes))
+}
+
+fn in_time(end: Instant) -> io::Result<()> {
+    if Instant::now() < end { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
 }
 
 /// A child that does not outlive its caller.
@@ -108,24 +129,51 @@ impl Drop for Running {
     }
 }
 
-/// Reads a stream to its end on a thread of its own, so that two streams cannot block each other.
-fn read_aside(stream: Option<impl Read + Send + 'static>) -> Receiver<io::Result<Vec<u8>>> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = match stream {
-            Some(stream) => stream.take(DEPENDENCY_OUTPUT_BYTES_MAX + 1).read_to_end(&mut bytes),
-            None => Ok(0),
-        };
-        let result = match read {
-            Ok(n) if n as u64 > DEPENDENCY_OUTPUT_BYTES_MAX => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
-            Ok(_) => Ok(bytes),
-            Err(error) => Err(error),
-        };
-        // The receiver may have given up.
-        sender.send(result).ok();
-    });
-    receiver
+/// What a program writes to a pipe, as far as it has come.
+struct Stream {
+    /// None at its end.
+    pipe: Option<File>,
+    bytes: Vec<u8>,
+}
+
+impl Stream {
+    /// Of no pipe, an empty one.
+    fn new(pipe: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
+        let pipe = pipe.map(|pipe| File::from(pipe.into()));
+        if let Some(pipe) = &pipe {
+            rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?;
+        }
+        Ok(Self { pipe, bytes: Vec::new() })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.pipe.is_none()
+    }
+
+    /// Until there is something to read, or its end; no longer than until `moment`.
+    fn wait(&self, moment: Instant) -> io::Result<()> {
+        let Some(pipe) = &self.pipe else { return Ok(()) };
+        let left = Timespec::try_from(moment.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&left)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Reads what is there.
+    fn read(&mut self) -> io::Result<()> {
+        let Some(pipe) = &self.pipe else { return Ok(()) };
+        let left = (DEPENDENCY_OUTPUT_BYTES_MAX + 1).saturating_sub(self.bytes.len() as u64);
+        match pipe.take(left).read_to_end(&mut self.bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+            Ok(_) => self.pipe = None,
+        }
+        if self.bytes.len() as u64 > DEPENDENCY_OUTPUT_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(())
+    }
 }
 
 /// The line that says what is wrong, for people.
@@ -133,4 +181,35 @@ fn first_error(messages: &[u8]) -> String {
     let is_error = |line: &&[u8]| line.windows(6).any(|window| window == b"error:");
     let line = messages.split(|&byte| byte == b'\n').find(is_error).unwrap_or_default();
     String::from_utf8_lossy(line).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output_of_script(script: &str) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
+        let mut command = Command::new("/bin/sh");
+        output_of(command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    #[test]
+    fn neither_stream_waits_for_the_other() {
+        let (list, messages) = output_of_script(
+            "head -c 200000 /dev/zero >&2; head -c 200000 /dev/zero; exec >&-; head -c 100000 /dev/zero >&2",
+        )
+        .unwrap();
+        assert_eq!((list.map(|list| list.len()), messages.len()), (Some(200_000), 300_000));
+    }
+
+    #[test]
+    fn a_failure_has_messages_and_no_list() {
+        assert_eq!(output_of_script("echo list; echo why >&2; exit 1").unwrap(), (None, b"why\n".to_vec()));
+    }
+
+    #[test]
+    fn no_stream_is_endless() {
+        for script in ["cat /dev/zero", "exec >&-; cat /dev/zero >&2"] {
+            assert_eq!(output_of_script(script).unwrap_err().kind(), io::ErrorKind::FileTooLarge, "{script}");
+        }
+    }
 }
