@@ -53,13 +53,14 @@ impl Counter {
         let start = Instant::now();
         tracing::debug!(farcc_job = %job, farcc_lease = %lease_id, farcc_toolchain = %request.spec.toolchain, "job taken");
         let JobRequest { spec, blobs } = request;
-        let (spec, reservation) = match self.reserve(spec).await? {
-            Ok(reserved) => reserved,
-            Err(message) => return reply(&JobReply::Fault { fault: JobFault::Job, message }),
+        let (spec, reservation) = match blobs {
+            // With nothing to wait for, the thread that runs the job reserves.
+            0 => (spec, None),
+            _ => match self.take_in(&mut reader, spec, blobs).await? {
+                Ok((spec, reservation)) => (spec, Some(reservation)),
+                Err(fault) => return reply(&fault),
+            },
         };
-        if let Err(fault) = self.receive_blobs(&mut reader, &spec.manifest, blobs).await? {
-            return reply(&fault);
-        }
         match self.run(slot, spec, reservation, cancel).await? {
             Outcome::Reply(answer) => reply(&answer),
             Outcome::Ran(ran) => {
@@ -89,14 +90,21 @@ impl Counter {
         }
     }
 
-    /// Holds what is here of a job's inputs, and what will come: other jobs must not drive out what has just arrived.
-    async fn reserve(&self, spec: JobSpec) -> Result<Result<(JobSpec, Reservation), String>, Turned> {
+    /// Holds what is here of a job's inputs, and what comes with the job: other jobs must not drive out what has just arrived.
+    async fn take_in(
+        &self,
+        reader: &mut FrameReader,
+        spec: JobSpec,
+        n_blobs: u32,
+    ) -> Result<Result<(JobSpec, Reservation), JobReply>, Turned> {
         let workshop = self.workshop.clone();
-        let reserving = spawn_blocking(move || match workshop.reserve(&spec.manifest) {
-            Ok(reservation) => Ok((spec, reservation)),
-            Err(error) => Err(with_causes(&error)),
-        });
-        reserving.await.map_err(|_| Turned::stopping())
+        let reserving = spawn_blocking(move || workshop.reserve(&spec.manifest).map(|reservation| (spec, reservation)));
+        let (spec, reservation) = match reserving.await.map_err(|_| Turned::stopping())? {
+            Ok(reserved) => reserved,
+            Err(error) => return Ok(Err(unusable(&error))),
+        };
+        let received = self.receive_blobs(reader, &spec.manifest, n_blobs).await?;
+        Ok(received.map(|()| (spec, reservation)))
     }
 
     /// Takes in the blobs that come with a job: those that its manifest names, each once.
@@ -156,7 +164,7 @@ impl Counter {
         &self,
         mut slot: Slot,
         spec: JobSpec,
-        reservation: Reservation,
+        reservation: Option<Reservation>,
         cancel: Cancel,
     ) -> Result<Outcome, Turned> {
         let (workshop, toolchains) = (self.workshop.clone(), self.toolchains.clone());
@@ -169,13 +177,22 @@ impl Counter {
     }
 }
 
+/// The answer to a manifest that cannot be laid out.
+fn unusable(error: &StageError) -> JobReply {
+    JobReply::Fault { fault: JobFault::Job, message: with_causes(error) }
+}
+
 fn attempt(
     workshop: &Workshop,
     toolchains: &ToolchainStore,
-    reservation: Reservation,
+    reservation: Option<Reservation>,
     spec: &JobSpec,
     cancel: &Cancel,
 ) -> Outcome {
+    let reservation = match reservation.map_or_else(|| workshop.reserve(&spec.manifest), Ok) {
+        Ok(reservation) => reservation,
+        Err(error) => return Outcome::Reply(unusable(&error)),
+    };
     let Some(toolchain) = toolchains.get(&spec.toolchain) else {
         return Outcome::Reply(JobReply::NeedToolchain);
     };
@@ -306,6 +323,10 @@ async fn send_results(ran: Ran, mut writer: FrameWriter) -> anyhow::Result<()> {
     let ran = Arc::new(ran);
     writer.send(&JobReply::Finished { compilation: ran.compilation.clone() }).await?;
     for (index, output) in ran.compilation.outputs.iter().enumerate() {
+        if let Some(bytes) = ran.output_at_hand(index) {
+            writer.send_blob(output.digest, bytes).await?;
+            continue;
+        }
         let (source, size) = (ran.clone(), usize::try_from(output.size)?);
         let bytes = spawn_blocking(move || {
             let mut bytes = Vec::with_capacity(size);

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmodat, openat2, statat};
 use rustix::io::Errno;
 
-use crate::model::digest::DigestBuilder;
+use crate::model::digest::{Digest, DigestBuilder};
 use crate::model::job::OutputFile;
 use crate::model::limits::{OUTPUT_DEPTH_MAX, OUTPUT_FILES_MAX};
 use crate::model::path::SandboxPath;
@@ -31,8 +31,19 @@ pub enum CollectError {
     Io(#[from] io::Error),
 }
 
+/// Of what a job made, so much stays at hand from reading it for its digest: most objects are smaller.
+const AT_HAND_BYTES: u64 = 256 << 10;
+
+/// A file that a job made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub file: OutputFile,
+    /// What is in it, where that is little.
+    pub content: Option<Vec<u8>>,
+}
+
 /// Every regular file below `upper`, sorted by path; their sizes may sum up to `bytes_max`.
-pub(crate) fn collect(upper: &OwnedFd, bytes_max: u64) -> Result<Vec<OutputFile>, CollectError> {
+pub(crate) fn collect(upper: &OwnedFd, bytes_max: u64) -> Result<Vec<Made>, CollectError> {
     let mut walk = Walk { path: Vec::new(), found: Vec::new() };
     walk.directory(upper, 0)?;
     let total = walk.found.iter().try_fold(0_u64, |sum, (_, stat)| sum.checked_add(stat.st_size.unsigned_abs()));
@@ -40,7 +51,8 @@ pub(crate) fn collect(upper: &OwnedFd, bytes_max: u64) -> Result<Vec<OutputFile>
         return Err(CollectError::TooLarge { max: bytes_max });
     }
     walk.found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    walk.found.into_iter().map(|(path, stat)| Ok(describe(upper, path, &stat)?)).collect()
+    let mut room = AT_HAND_BYTES;
+    walk.found.into_iter().map(|(path, stat)| Ok(describe(upper, path, &stat, &mut room)?)).collect()
 }
 
 /// Opens a file of a job's, whatever permissions the job gave it.
@@ -65,10 +77,22 @@ pub(crate) fn read(file: File, size: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn describe(upper: &OwnedFd, path: SandboxPath, stat: &Stat) -> io::Result<OutputFile> {
-    let mut hash = DigestBuilder::new();
-    let size = io::copy(&mut open_file(upper, &path)?, &mut hash)?;
-    Ok(OutputFile { path, digest: hash.finish(), size, executable: stat.st_mode & 0o111 != 0 })
+/// Reads a file once; keeps its content where there is `room`.
+fn describe(upper: &OwnedFd, path: SandboxPath, stat: &Stat, room: &mut u64) -> io::Result<Made> {
+    let mut file = open_file(upper, &path)?;
+    let (size, digest, content) = match room.checked_sub(stat.st_size.unsigned_abs()) {
+        Some(left) => {
+            *room = left;
+            let content = read(file, stat.st_size.unsigned_abs())?;
+            (content.len() as u64, Digest::of(&content), Some(content))
+        }
+        None => {
+            let mut digest = DigestBuilder::new();
+            (io::copy(&mut file, &mut digest)?, digest.finish(), None)
+        }
+    };
+    let file = OutputFile { path, digest, size, executable: stat.st_mode & 0o111 != 0 };
+    Ok(Made { file, content })
 }
 
 struct Walk {

@@ -15,7 +15,7 @@ use crate::model::job::{Bytes, Compilation, Ending, JobLimits, JobSpec, Manifest
 use crate::model::limits::{JOB_OUTPUT_BYTES_MAX, JOB_WALL_MAX};
 use crate::model::path::SandboxPath;
 use crate::os::sandbox::bwrap;
-use crate::os::sandbox::collect::{self, CollectError};
+use crate::os::sandbox::collect::{self, CollectError, Made};
 use crate::os::sandbox::helper::{BwrapError, Cancel, Captured, Helper, LaunchError, Run, Stopped};
 use crate::os::sandbox::launch::Launch;
 use crate::os::sandbox::stage::{self, StageError};
@@ -61,15 +61,24 @@ impl Reservation {
     }
 }
 
+/// What is in each output, where that is little.
+type Contents = Vec<Option<Vec<u8>>>;
+
 /// A job that ran to its own end.
 #[derive(Debug)]
 pub struct Ran {
     pub compilation: Compilation,
+    contents: Contents,
     /// In memory, and with this value gone.
     upper: OwnedFd,
 }
 
 impl Ran {
+    /// The bytes of `compilation.outputs[i]`, where they are at hand.
+    pub fn output_at_hand(&self, i: usize) -> Option<&[u8]> {
+        self.contents.get(i)?.as_deref()
+    }
+
     /// The bytes of `compilation.outputs[i]`. None beyond the last.
     pub fn open_output(&self, i: usize) -> io::Result<Option<File>> {
         let open = |output: &OutputFile| collect::open_file(&self.upper, &output.path);
@@ -171,8 +180,8 @@ impl Workshop {
         let upper = run.upper.take();
         let ending = ending(&run, spec, &limits, &mut output.stderr)?;
         let upper = upper.ok_or(RunFault::NoEnding)?;
-        let compilation = compilation(&upper, spec, &limits, ending, &run, &mut output)?;
-        Ok(Ran { compilation, upper })
+        let (compilation, contents) = compilation(&upper, spec, &limits, ending, &run, &mut output)?;
+        Ok(Ran { compilation, contents, upper })
     }
 
     /// Bytes of the inputs that are kept.
@@ -190,7 +199,7 @@ impl Workshop {
     }
 }
 
-/// Puts together what the job made.
+/// Puts together what the job made; with it the content of each output that is at hand.
 fn compilation(
     upper: &OwnedFd,
     spec: &JobSpec,
@@ -198,28 +207,32 @@ fn compilation(
     ending: Ending,
     run: &Run,
     output: &mut Captured,
-) -> Result<Compilation, RunFault> {
+) -> Result<(Compilation, Contents), RunFault> {
     let too_much = || RunFault::TooMuchOutput(limits.output_bytes);
     let streams = output.stdout.metadata()?.len() + output.stderr.metadata()?.len();
     let left = limits.output_bytes.checked_sub(streams).ok_or_else(too_much)?;
-    let mut outputs = collect::collect(upper, left).map_err(|error| match error {
+    let mut made = collect::collect(upper, left).map_err(|error| match error {
         CollectError::TooLarge { .. } => too_much(),
         other => RunFault::Collect(other),
     })?;
-    let report = take_report(upper, spec, &mut outputs)?;
+    let report = take_report(upper, spec, &mut made)?;
+    let (outputs, contents) = made.into_iter().map(|Made { file, content }| (file, content)).unzip();
     let usage = Usage { wall: run.wall, cpu: run.cpu, peak_bytes: run.peak_bytes };
     let (stdout, stderr) = (all(&mut output.stdout)?, all(&mut output.stderr)?);
-    Ok(Compilation { ending, stdout, stderr, outputs, report, usage })
+    Ok((Compilation { ending, stdout, stderr, outputs, report, usage }, contents))
 }
 
 /// Takes the report out of the outputs.
-fn take_report(upper: &OwnedFd, spec: &JobSpec, outputs: &mut Vec<OutputFile>) -> Result<Option<Bytes>, RunFault> {
-    let Some(i) = outputs.iter().position(|output| Some(&output.path) == spec.report.as_ref()) else {
+fn take_report(upper: &OwnedFd, spec: &JobSpec, made: &mut Vec<Made>) -> Result<Option<Bytes>, RunFault> {
+    let Some(i) = made.iter().position(|made| Some(&made.file.path) == spec.report.as_ref()) else {
         return Ok(None);
     };
-    let report = outputs.remove(i);
-    let file = collect::open_file(upper, &report.path)?;
-    Ok(Some(Bytes::from(collect::read(file, report.size)?)))
+    let Made { file, content } = made.remove(i);
+    let content = match content {
+        Some(content) => content,
+        None => collect::read(collect::open_file(upper, &file.path)?, file.size)?,
+    };
+    Ok(Some(Bytes::from(content)))
 }
 
 /// A file that has no name which a job could learn. Its size is limited with those of all other files of the job.
