@@ -48,7 +48,7 @@ fn place(path: &Path, placing: Placing, blob: &Blob, mode: u32) -> io::Result<()
     if !is_replaced(path, placing)? {
         return write_through(path, blob, mode);
     }
-    match replace(path, blob, mode) {
+    match replace(path, placing, blob, mode) {
         // A directory that takes no new files; the file itself may be writable all the same. clang gives up there.
         Err(error) if error.kind() == ErrorKind::PermissionDenied && placing != Placing::Renamed => {
             write_through(path, blob, mode)
@@ -83,11 +83,17 @@ fn is_replaced(path: &Path, placing: Placing) -> io::Result<bool> {
 }
 
 /// A temporary file beside it, then a rename.
-fn replace(path: &Path, blob: &Blob, mode: u32) -> io::Result<()> {
+fn replace(path: &Path, placing: Placing, blob: &Blob, mode: u32) -> io::Result<()> {
     // An interrupted copy must not leave its temporary file behind: the signals wait for the end of a chunk.
     let signals = HeldSignals::new();
     let (mut file, temporary) = create_beside(path, mode)?;
-    let result = blob.copy_to(&mut file, || signals.is_pending()).and_then(|()| std::fs::rename(&temporary, path));
+    let result = blob.copy_to(&mut file, || signals.is_pending()).and_then(|()| {
+        if placing == Placing::Removed {
+            // As the assembler does. A rename onto a file makes ext4 write the new one to the disk at once.
+            std::fs::remove_file(path).ok();
+        }
+        std::fs::rename(&temporary, path)
+    });
     if result.is_err() {
         std::fs::remove_file(&temporary).ok();
     }
