@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -13,16 +14,13 @@ use crate::os::sandbox::launch::{Attached, Reply, Request};
 use crate::os::sandbox::message;
 use crate::os::sys;
 
-/// Small jobs have ended by then.
-const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-
 #[derive(Debug)]
 pub(crate) struct Server {
     control: OwnedFd,
     craft: Craft,
-    /// Chambers to keep ready.
-    n_warm: usize,
+    /// Ready for a job.
     warm: VecDeque<Chamber>,
+    refills: Refills,
     /// This machine has just refused to make a chamber: the next request tries again, and says why if it fails.
     out_of_order: bool,
     busy: Vec<Busy>,
@@ -43,8 +41,10 @@ enum Next {
 }
 
 impl Server {
+    /// Keeps `n_warm` chambers ready.
     pub(crate) fn new(control: OwnedFd, craft: Craft, n_warm: usize) -> Self {
-        Self { control, craft, n_warm, warm: VecDeque::new(), out_of_order: false, busy: Vec::new() }
+        let refills = Refills::new(n_warm, Instant::now());
+        Self { control, craft, warm: VecDeque::new(), refills, out_of_order: false, busy: Vec::new() }
     }
 
     /// Serves until the network half closes the line.
@@ -57,37 +57,29 @@ impl Server {
                 if matches!(self.answer()?, Next::End) {
                     return Ok(());
                 }
-            } else if self.wants_more() && (ready.quiet || ready.ended.contains(&true)) {
+            } else if self.patience() == Some(Duration::ZERO) {
                 self.refill();
             }
         }
     }
 
-    fn wants_more(&self) -> bool {
-        self.warm.len() < self.n_warm && !self.out_of_order
-    }
-
-    /// How long nothing must happen until a chamber is made ahead of need, if one is to be made. To make one takes processor time and
-    /// the kernel's locks from a job that has just begun; when one has ended, nothing is in a hurry for a moment.
-    fn patience(&self) -> Option<Timespec> {
-        match self.warm.len() {
-            0 => self.wants_more().then(Timespec::default),
-            _ => self.wants_more().then_some(QUIET),
-        }
+    /// How long until a chamber is to be made ahead of need, if one is.
+    fn patience(&self) -> Option<Duration> {
+        self.refills.wait(Instant::now()).filter(|_| !self.out_of_order)
     }
 
     /// Waits for a request or the end of a process; no longer than `patience`.
-    fn wait(&self, patience: Option<Timespec>) -> io::Result<Ready> {
+    fn wait(&self, patience: Option<Duration>) -> io::Result<Ready> {
         let watched = self.busy.iter().map(|busy| &busy.pidfd).chain(self.warm.iter().map(|chamber| &chamber.pidfd));
         let mut fds = vec![PollFd::new(&self.control, PollFlags::IN)];
         fds.extend(watched.map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
-        let quiet = match poll(&mut fds, patience.as_ref()) {
-            Ok(n_ready) => n_ready == 0,
-            Err(rustix::io::Errno::INTR) => false,
+        let patience = patience.map(|patience| Timespec::try_from(patience).expect("a moment"));
+        match poll(&mut fds, patience.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
-        };
+        }
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(Ready { quiet, control: ready.next().unwrap_or(false), ended: ready.collect() })
+        Ok(Ready { control: ready.next().unwrap_or(false), ended: ready.collect() })
     }
 
     /// Takes one request and sends it into a chamber.
@@ -111,6 +103,7 @@ impl Server {
     /// A chamber that has taken the job.
     fn chamber(&mut self, attached: &Attached) -> Result<Chamber, ChamberError> {
         while let Some(chamber) = self.warm.pop_front() {
+            self.refills.taken(Instant::now());
             if chamber.enter(attached).is_ok() {
                 return Ok(chamber);
             }
@@ -123,10 +116,13 @@ impl Server {
         Ok(chamber)
     }
 
-    /// Makes one more chamber, ahead of need.
+    /// Makes the chamber that is due.
     fn refill(&mut self) {
         match Chamber::make(&self.craft) {
-            Ok(chamber) => self.warm.push_back(chamber),
+            Ok(chamber) => {
+                self.refills.made();
+                self.warm.push_back(chamber);
+            }
             Err(_) => self.out_of_order = true,
         }
     }
@@ -139,6 +135,7 @@ impl Server {
             let ended = warm.next() == Some(&true);
             if ended {
                 sys::wait_with_usage(chamber.pid).ok();
+                self.refills.taken(Instant::now());
             }
             !ended
         });
@@ -151,9 +148,62 @@ impl Server {
 }
 
 struct Ready {
-    /// Nothing has happened for as long as was to be waited.
-    quiet: bool,
     control: bool,
     /// One for each busy and then each warm chamber.
     ended: Vec<bool>,
+}
+
+/// Between the entry into a chamber and the making of the next. By then a job has mounted, forked and executed what it needs and
+/// computes for a while: to make a chamber takes processor time and the kernel's locks from whoever starts something, and from a
+/// result that is on its way.
+const SETTLED: Duration = Duration::from_millis(15);
+
+/// When chambers are made ahead of need: for each that is missing, not before this. Sorted.
+#[derive(Debug)]
+struct Refills(VecDeque<Instant>);
+
+impl Refills {
+    fn new(n_missing: usize, now: Instant) -> Self {
+        Self(std::iter::repeat_n(now, n_missing).collect())
+    }
+
+    /// One chamber less is ready.
+    fn taken(&mut self, now: Instant) {
+        self.0.push_back(now + SETTLED);
+    }
+
+    /// One chamber more is ready.
+    fn made(&mut self) {
+        self.0.pop_front();
+    }
+
+    /// How long until the next is to be made, if one is missing.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        Some(self.0.front()?.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_chamber_is_replaced_when_its_job_has_settled() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut refills = Refills::new(2, start);
+        for _ in 0..2 {
+            assert_eq!(refills.wait(start), Some(Duration::ZERO));
+            refills.made();
+        }
+        assert_eq!(refills.wait(start), None);
+        refills.taken(at(100));
+        refills.taken(at(104));
+        assert_eq!(refills.wait(at(104)), Some(SETTLED - Duration::from_millis(4)));
+        assert_eq!(refills.wait(at(100) + SETTLED), Some(Duration::ZERO));
+        refills.made();
+        assert_eq!(refills.wait(at(100) + SETTLED), Some(Duration::from_millis(4)));
+        refills.made();
+        assert_eq!(refills.wait(at(200)), None);
+    }
 }
