@@ -15,6 +15,7 @@ use crate::engine::config::Warning;
 use crate::model::causes::with_causes;
 use crate::model::exit;
 use crate::os::bus::Orders;
+use crate::os::sys;
 use crate::os::systemd::messages;
 
 /// What a daemon was called with.
@@ -94,13 +95,20 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Parsed, OsString> 
 
 /// Runs `serve` on a runtime of its own until it ends, with at most so many threads for work that blocks. Call it single-threaded:
 /// threads start here.
-pub fn block_on<T>(n_blocking: usize, serve: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub fn block_on<T: Send + 'static>(
+    n_blocking: usize,
+    serve: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(n_blocking)
+        // Where it is not to be had, only time is lost.
+        .on_thread_start(|| drop(sys::ask_for_short_turns()))
         .build()
         .map_err(|error| Failure::new(exit::INTERNAL, format!("cannot start threads: {error}")))?;
-    let served = runtime.block_on(serve);
+    // A task like the others: what it says to one is then said on the same thread, without waiting for another to wake up.
+    let served = runtime.block_on(async { tokio::spawn(serve).await });
+    let served = served.unwrap_or_else(|error| Err(Failure::new(exit::INTERNAL, error)));
     // Blocking work that nobody waits for any more must not hold up the end.
     runtime.shutdown_background();
     served

@@ -100,6 +100,7 @@ fn settle(door: OwnedFd, craft: &Craft, ids: (u32, u32)) -> io::Result<()> {
             sys::exit_at_once(1)
         }
         Fork::Parent(_) => {
+            sys::ask_for_short_turns().ok();
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
             let Used { cpu, peak_bytes } = sys::wait_for_children()?;
             // Told now and not by the helper: to take the namespaces down costs some milliseconds more.
@@ -230,6 +231,8 @@ fn start(craft: &Craft, attached: Attached) -> Result<(), ChamberError> {
     sys::default_signals();
     rustix::process::umask(Mode::from_raw_mode(0o022));
     limit(&launch).map_err(ChamberError::Limits)?;
+    // Bubblewrap has little to compute; what it starts has not asked.
+    sys::ask_for_short_turns().ok();
     let error = sys::execve(&program, &arguments, &[]);
     Err(ChamberError::Execute { program: craft.bwrap.clone(), error })
 }

@@ -49,6 +49,8 @@ impl Server {
 
     /// Serves until the network half closes the line.
     pub(crate) fn serve(mut self) -> io::Result<()> {
+        // Where it is not to be had, only time is lost.
+        sys::ask_for_short_turns().ok();
         loop {
             let ready = self.wait(self.patience())?;
             self.reap(&ready.ended)?;
