@@ -1,7 +1,7 @@
 #!/bin/bash
 # bench.sh (make bench): what farcc costs, on a throwaway farm over loopback.
 #
-#   1. the wall time that distribution adds to an empty C unit: hyperfine, median of 30 each, beside plain gcc
+#   1. the wall time that distribution adds to an empty C unit: hyperfine, median of 30 each, by turns with plain gcc
 #   2. client CPU for a distributed unit: user plus system time of wrappers and daemon over the units of zstd, without make's own
 #
 # Prints figures and judges none: a machine with other work on it measures that work.
@@ -37,15 +37,23 @@ inside() {
 }
 
 empty_unit() {
-  local plain farcc
+  local turn plain farcc
   : >empty.c
-  hyperfine -N --style none --warmup 5 --runs 30 --export-json empty.json \
-    "$PLAIN_GCC -c empty.c -o plain.o" 'farcc gcc -c empty.c -o farcc.o' >&2
+  # Six by turns: what else goes on at a machine meets both.
+  for turn in 1 2 3 4 5 6; do
+    hyperfine -N --style none --warmup 2 --runs 5 --export-json "empty-$turn.json" \
+      "$PLAIN_GCC -c empty.c -o plain.o" 'farcc gcc -c empty.c -o farcc.o' >&2
+  done
   cmp plain.o farcc.o
-  plain=$(jq '.results[0].median * 1000' empty.json)
-  farcc=$(jq '.results[1].median * 1000' empty.json)
+  plain=$(median_ms 0)
+  farcc=$(median_ms 1)
   printf 'empty unit, median of 30: plain %.1f ms, distributed %.1f ms, added %.1f ms\n' "$plain" "$farcc" \
     "$(jq -n "$farcc - $plain")"
+}
+
+# Of all times of the command with this number.
+median_ms() {
+  jq -s --argjson command "$1" 'map(.results[$command].times[] * 1000) | sort | (.[14] + .[15]) / 2' empty-?.json
 }
 
 zstd_units() {
