@@ -216,33 +216,57 @@ pub fn filter_system_calls(program: &[libc::sock_filter]) -> io::Result<()> {
 /// same processor has had its own, which takes milliseconds: for a thread that passes on what others wait for. Threads and
 /// processes that it starts have asked for nothing.
 ///
+/// Changes nothing before Linux 6.12 (sched_setattr(2), `sched_runtime` of SCHED_OTHER), nor where somebody has chosen another policy
+/// or a negative nice value, which would not be inherited any more.
+///
 /// # Errors
-/// Where the kernel does not let it. Before Linux 6.12 to ask changes nothing (sched_setattr(2), `sched_runtime` of SCHED_OTHER).
+/// Where the kernel does not let it.
 pub fn ask_for_short_turns() -> io::Result<()> {
     /// The shortest that the kernel gives.
     const TURN: Duration = Duration::from_micros(100);
-    let mut attributes = scheduling()?;
-    if attributes.sched_policy != libc::SCHED_OTHER as u32 {
-        // Somebody has chosen another policy for this process.
+    set_turn(THIS_THREAD, TURN, libc::SCHED_FLAG_RESET_ON_FORK)
+}
+
+/// Lets `process`, and what it starts from now on, have long turns: it gives way to whoever wakes up, and has its share all the same.
+///
+/// # Errors
+/// As [`ask_for_short_turns`].
+pub fn give_long_turns(process: u32) -> io::Result<()> {
+    /// The longest that the kernel gives.
+    const TURN: Duration = Duration::from_millis(100);
+    let process = libc::pid_t::try_from(process).map_err(|_| io::ErrorKind::InvalidInput)?;
+    set_turn(process, TURN, 0)
+}
+
+const THIS_THREAD: libc::pid_t = 0;
+
+fn set_turn(thread: libc::pid_t, turn: Duration, flags: libc::c_int) -> io::Result<()> {
+    let mut attributes = scheduling(thread)?;
+    if !has_plain_turns(&attributes) {
         return Ok(());
     }
     attributes.size = size_of_val(&attributes) as u32;
-    attributes.sched_flags = libc::SCHED_FLAG_RESET_ON_FORK as u64;
-    attributes.sched_runtime = TURN.as_nanos() as u64;
-    // SAFETY: the kernel reads `size` bytes of `attributes`; 0 is this thread.
-    match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } {
+    attributes.sched_flags = flags as u64;
+    attributes.sched_runtime = turn.as_nanos() as u64;
+    // SAFETY: the kernel reads `size` bytes of `attributes`.
+    match unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attributes, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// How this thread is scheduled.
-fn scheduling() -> io::Result<libc::sched_attr> {
+/// Whether the kernel knows of turns, and nobody has chosen something else.
+fn has_plain_turns(attributes: &libc::sched_attr) -> bool {
+    attributes.sched_policy == libc::SCHED_OTHER as u32 && attributes.sched_nice >= 0 && attributes.sched_runtime > 0
+}
+
+/// How a thread is scheduled.
+fn scheduling(thread: libc::pid_t) -> io::Result<libc::sched_attr> {
     // SAFETY: all fields of `sched_attr` are integers, for which zero is a value.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     let size = size_of_val(&attributes);
-    // SAFETY: the kernel writes at most `size` bytes to `attributes`; 0 is this thread.
-    match unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) } {
+    // SAFETY: the kernel writes at most `size` bytes to `attributes`.
+    match unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut attributes, size, 0) } {
         0 => Ok(attributes),
         _ => Err(io::Error::last_os_error()),
     }
@@ -647,19 +671,30 @@ pub fn cpu_time(whose: Whose) -> std::time::Duration {
 mod tests {
     use super::*;
 
+    /// In nanoseconds; none where nothing can be asked for.
+    fn turn(thread: libc::pid_t) -> Option<u64> {
+        scheduling(thread).ok().filter(has_plain_turns).map(|attributes| attributes.sched_runtime)
+    }
+
     #[test]
     fn short_turns_are_for_the_thread_that_asks() {
-        // In nanoseconds; zero before Linux 6.12.
-        let turn = || scheduling().unwrap().sched_runtime;
         std::thread::spawn(move || {
-            let before = turn();
-            ask_for_short_turns().unwrap();
-            if before > 0 {
-                assert_eq!(turn(), 100_000);
-            }
-            assert_eq!(std::thread::spawn(turn).join().unwrap(), before);
+            let before = turn(THIS_THREAD);
+            ask_for_short_turns().ok();
+            assert_eq!(turn(THIS_THREAD), before.map(|_| 100_000));
+            assert_ne!(std::thread::spawn(|| turn(THIS_THREAD)).join().unwrap(), Some(100_000));
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn long_turns_are_for_a_process() {
+        let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let before = turn(child.id() as libc::pid_t);
+        give_long_turns(child.id()).ok();
+        assert_eq!(turn(child.id() as libc::pid_t), before.map(|_| 100_000_000));
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
     }
 }

@@ -24,6 +24,7 @@ use crate::model::reason::{Reason, Why};
 use crate::model::toolchain::LEVEL_VARIABLE;
 use crate::os::inputs::Unit;
 use crate::os::inputs::tree::os_path;
+use crate::os::sys;
 
 /// The compiler's standard output, under a name that it can open.
 const STANDARD_OUTPUT: &[u8] = b"/proc/self/fd/1";
@@ -97,6 +98,8 @@ const MESSAGES_EVERY: Duration = Duration::from_millis(5);
 /// Standard output, none if the program failed, and standard error.
 fn output_of(command: &mut Command) -> io::Result<(Option<Vec<u8>>, Vec<u8>)> {
     let mut child = Running(command.spawn()?);
+    // It computes for longer than most, and often only confirms what is under way. Where it is not to be had, others wait for it.
+    sys::give_long_turns(child.0.id()).ok();
     let end = Instant::now() + DEPENDENCY_RUN_MAX;
     let (mut list, mut messages) = (Stream::new(child.0.stdout.take())?, Stream::new(child.0.stderr.take())?);
     while !list.has_ended() {
