@@ -122,7 +122,7 @@ impl Server {
     fn refill(&mut self) {
         match Chamber::make(&self.craft) {
             Ok(chamber) => {
-                self.refills.made();
+                self.refills.made(Instant::now());
                 self.warm.push_back(chamber);
             }
             Err(_) => self.out_of_order = true,
@@ -155,12 +155,14 @@ struct Ready {
     ended: Vec<bool>,
 }
 
-/// Between the entry into a chamber and the making of the next. By then a job has mounted, forked and executed what it needs and
-/// computes for a while: to make a chamber takes processor time and the kernel's locks from whoever starts something, and from a
-/// result that is on its way.
+/// Between the entry into a chamber and the making of the next: to make one takes processor time and the kernel's locks from whoever
+/// starts something, and from a result that is on its way. By then most jobs have mounted, forked and executed what they need, and
+/// compute; only an almost empty unit is done soon after (measured with `make bench`).
 const SETTLED: Duration = Duration::from_millis(15);
+/// Between two of them: jobs that began together leave the processors to each other.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// When chambers are made ahead of need: for each that is missing, not before this. Sorted.
+/// When chambers are made ahead of need: for each that is missing, not before this.
 #[derive(Debug)]
 struct Refills(VecDeque<Instant>);
 
@@ -175,8 +177,11 @@ impl Refills {
     }
 
     /// One chamber more is ready.
-    fn made(&mut self) {
+    fn made(&mut self, now: Instant) {
         self.0.pop_front();
+        if let Some(next) = self.0.front_mut() {
+            *next = (*next).max(now + PAUSE);
+        }
     }
 
     /// How long until the next is to be made, if one is missing.
@@ -194,18 +199,18 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut refills = Refills::new(2, start);
-        for _ in 0..2 {
-            assert_eq!(refills.wait(start), Some(Duration::ZERO));
-            refills.made();
-        }
-        assert_eq!(refills.wait(start), None);
+        assert_eq!(refills.wait(start), Some(Duration::ZERO));
+        refills.made(start);
+        assert_eq!(refills.wait(start), Some(PAUSE));
+        refills.made(start + PAUSE);
+        assert_eq!(refills.wait(start + PAUSE), None);
         refills.taken(at(100));
-        refills.taken(at(104));
-        assert_eq!(refills.wait(at(104)), Some(SETTLED - Duration::from_millis(4)));
+        refills.taken(at(110));
+        assert_eq!(refills.wait(at(110)), Some(SETTLED - Duration::from_millis(10)));
         assert_eq!(refills.wait(at(100) + SETTLED), Some(Duration::ZERO));
-        refills.made();
-        assert_eq!(refills.wait(at(100) + SETTLED), Some(Duration::from_millis(4)));
-        refills.made();
+        refills.made(at(100) + SETTLED);
+        assert_eq!(refills.wait(at(100) + SETTLED), Some(Duration::from_millis(10)));
+        refills.made(at(200));
         assert_eq!(refills.wait(at(200)), None);
     }
 }
