@@ -446,12 +446,12 @@ async fn receive_outputs(mut reader: FrameReader, outputs: &[OutputFile]) -> Res
                 _ => return Err(lost("a result breaks off")),
             }
         }
-        let (output, size) = (output.clone(), start.size);
+        let (output, bytes) = (output.clone(), start.size.max(start.wire_bytes));
         let unpack = move || {
             let bytes = unpack_output(&start, &wire).ok_or_else(|| corrupt(&output))?;
             in_memory(&bytes).map_err(|error| Failure::Unit(Why::new(Reason::TooLarge, error.to_string())))
         };
-        contents.push(match size {
+        contents.push(match bytes {
             ..=QUICK_BYTES => unpack(),
             _ => spawn_blocking(unpack).await.map_err(lost)?,
         }?);
