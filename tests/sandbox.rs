@@ -234,6 +234,7 @@ fn outputs(ran: &Ran) -> Vec<(String, String)> {
     let content = |i| {
         let mut text = String::new();
         ran.open_output(i).unwrap().unwrap().read_to_string(&mut text).unwrap();
+        assert!(ran.output_at_hand(i).is_none_or(|bytes| bytes == text.as_bytes()));
         text
     };
     let outputs = &ran.compilation.outputs;
@@ -317,6 +318,20 @@ fn what_a_job_made_comes_back() {
         let mut again = Job::probe("cat in.c");
         (again.nodes, again.blobs) = (job.nodes.clone(), job.blobs.clone());
         assert_eq!(site.run(&again).unwrap().compilation.stdout, b"original");
+    });
+}
+
+#[test]
+fn what_is_large_is_not_kept_in_memory() {
+    as_user(|| {
+        let site = site();
+        let mut job = Job::probe("write a.d depends ; write b.o object ; fill c.o 327680 ; write d.o object");
+        job.report = Some(path("/work/a.d"));
+        let ran = site.run(&job).unwrap();
+        let sizes: Vec<_> = outputs(&ran).iter().map(|(_, content)| content.len()).collect();
+        assert_eq!(sizes, [6, 327_680, 6]);
+        let kept = [0, 1, 2, 3].map(|i| ran.output_at_hand(i));
+        assert_eq!(kept, [Some(&b"object"[..]), None, Some(b"object"), None]);
     });
 }
 

@@ -262,6 +262,16 @@ fn a_file_that_only_the_job_has_read_counts() {
     });
 }
 
+/// Larger than what is kept in memory on the way, in either daemon.
+#[test]
+fn large_objects_come_back_whole() {
+    test_on_a_farm("large_objects_come_back_whole", || {
+        let yard = Yard::new();
+        yard.file("s.c", "int large[100000] = {1, [99999] = 2};\n");
+        yard.compile(1, "gcc -c s.c");
+    });
+}
+
 /// Every program that is started with this variable complains of it.
 #[test]
 fn a_variable_that_is_not_listed_stays_here() {
